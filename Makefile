@@ -1,0 +1,17 @@
+# Every target is a command of tools/bootstrap.py, which also works without make.
+#
+#     make check PYTHON=python3.12        another interpreter (3.11.5 or newer)
+#     make test ARGS="-k cookies -x"      further arguments, for demo, test and bench
+#
+# A recipe is one plain command, so that make runs it without a shell between itself and the
+# program: Ctrl-C then reaches the program, and make says nothing when it ends well.
+
+PYTHON ?= python3
+ARGS ?=
+
+.DEFAULT_GOAL := help
+TARGETS := help setup demo check lint types test bench lock clean
+.PHONY: $(TARGETS)
+
+$(TARGETS):
+	@$(PYTHON) tools/bootstrap.py $@ $(ARGS)
