@@ -1,0 +1,177 @@
+"""
+Every bound and every time of the cluster, in one place, with unit and reason.
+
+Values are checked at construction, alone and against each other: a :class:`ConfigError` names the
+field, what was given and what is allowed. Nothing here reads a file or the environment.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field, fields
+
+from replsession.errors import ConfigError
+
+KIB = 1024
+MIB = 1024 * KIB
+
+MULTICAST_GROUP = "228.0.0.4"
+MULTICAST_PORT = 45564
+RECEIVER_PORT = 4000
+AUTO_BIND_PORTS = 100
+MAX_INACTIVE_INTERVAL_S = 1800
+"""Source of the five: Tomcat's ``McastService``, ``NioReceiver`` and ``StandardContext``."""
+
+
+def is_number(value: object) -> bool:
+    """Tell whether *value* is an int or a float, and neither a bool nor nan."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and value == value
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What one session may be, and how much one member keeps and sends. Sizes are bytes."""
+
+    value_bytes_max: int = 256 * KIB
+    """Encoded size of one attribute's value."""
+    session_bytes_max: int = MIB
+    """Encoded size of all values of a session; a record must fit well into a few frames."""
+    attributes_max: int = 512
+    """Attributes of one session; also bounds the stamps of removed ones."""
+    value_depth_max: int = 32
+    """Containers inside one another. ``cbor2`` recurses natively: deeper values kill a process."""
+    value_items_max: int = 10_000
+    """Items of all containers of one value, so that checking it takes a bounded time."""
+    frame_bytes_max: int = 4 * MIB
+    """A longer frame closes the link before memory is taken for it."""
+    chunk_bytes: int = 64 * KIB
+    """A frame of a state transfer, and of the delta stream, is closed when it is this long."""
+    piece_bytes: int = 32 * KIB
+    """A whole record with more than this is sent in pieces, so that small frames get between."""
+    window_bytes: int = MIB
+    """Sent to one member and not acknowledged; more waits in the outbox, where it is merged."""
+    outbox_deltas_max: int = 20_000
+    """Sessions waiting for one member. Beyond it the outbox is emptied and repair takes over."""
+    outbox_bytes_max: int = 32 * MIB
+    """The same in bytes: what a member that hangs may cost each of the others."""
+    transfer_window_chunks: int = 4
+    """Chunks of a state transfer under way; bounds the donor's extra memory."""
+    transfers_at_once_max: int = 2
+    """State transfers that one donor serves; further joiners are sent to the next one."""
+    members_max: int = 64
+    """Members and candidates known at a time: a full mesh beyond that is the wrong tool."""
+    links_max: int = 256
+    """Links open at a time, those without a HELLO included."""
+    warm_records_max: int = 4096
+    """Records kept as objects; all others are bytes, which garbage collection does not visit."""
+    wanted_records_max: int = 10_000
+    """Whole records asked for and not yet received; the rest is found by repair."""
+    pieces_open_max: int = 256
+    """Records of which some pieces came and others are under way, for each link."""
+    forgotten_max: int = 10_000
+    """Members whose dropped tombstones are remembered."""
+
+    def __post_init__(self) -> None:
+        for item in fields(self):
+            value = getattr(self, item.name)
+            if type(value) is not int or value < 1:
+                raise ConfigError(item.name, value, "a whole number above 0")
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """When things happen. All are seconds of the monotonic clock."""
+
+    heartbeat_interval_s: float = 0.5
+    """Between two heartbeats, and between two pings on a link that is otherwise silent."""
+    drop_after_s: float = 3.0
+    """Silence after which a member has disappeared. Must exceed twice ``heartbeat_interval_s``."""
+    hello_timeout_s: float = 3.0
+    """A link on which no HELLO came by then is closed."""
+    acknowledge_within_s: float = 0.01
+    """Batches that came are acknowledged together within so long, or when a quarter of the window
+    has come. Must be less than ``acknowledge_timeout_s``."""
+    acknowledge_timeout_s: float = 5.0
+    """A batch unacknowledged for so long means the link carries nothing: it is closed."""
+    redial_min_s: float = 0.1
+    """First pause before a member is dialled again; doubles at each failure."""
+    redial_max_s: float = 5.0
+    """Longest pause before a member is dialled again."""
+    candidate_retention_s: float = 3600.0
+    """How long a member that disappeared is dialled without any sign of it."""
+    discovery_s: float = 1.0
+    """How long a starting member looks for others before it is the first one."""
+    transfer_timeout_s: float = 60.0
+    """Bound on a state transfer, all donors together. Source: Tomcat ``stateTransferTimeout``."""
+    transfer_stall_s: float = 5.0
+    """A donor that sends nothing for so long is given up for the next one."""
+    repair_interval_s: float = 5.0
+    """Between two repair rounds that a member begins."""
+    repair_stall_s: float = 5.0
+    """A repair round without progress for so long is given up."""
+    request_again_s: float = 1.0
+    """Before a whole record is asked for once more."""
+    tombstone_retention_s: float = 86_400.0
+    """How long an ended session is remembered, so that no late write brings it back."""
+    tombstone_margin_s: float = 300.0
+    """A tombstone so near to its retention stays out of the digest (docs/design.md, rule 2)."""
+    access_interval_s: float = 300.0
+    """Longest time between two announcements of a session's last access."""
+    access_batch_s: float = 1.0
+    """Announcements of accesses are collected for so long and leave in one message."""
+    sweep_interval_s: float = 0.25
+    """Between two visits to one of the store's buckets."""
+    late_timer_s: float = 0.25
+    """A timer later than this: we were stopped ourselves, so nobody else is called silent."""
+
+    def __post_init__(self) -> None:
+        for item in fields(self):
+            value = getattr(self, item.name)
+            if not is_number(value) or not 0 < value < math.inf:
+                raise ConfigError(item.name, value, "a number of seconds above 0")
+        if self.drop_after_s <= 2 * self.heartbeat_interval_s:
+            raise ConfigError(
+                "drop_after_s",
+                self.drop_after_s,
+                f"more than twice heartbeat_interval_s ({self.heartbeat_interval_s} s)",
+            )
+        if self.acknowledge_within_s >= self.acknowledge_timeout_s:
+            raise ConfigError(
+                "acknowledge_within_s",
+                self.acknowledge_within_s,
+                f"less than acknowledge_timeout_s ({self.acknowledge_timeout_s} s)",
+            )
+        if self.tombstone_margin_s >= self.tombstone_retention_s:
+            raise ConfigError(
+                "tombstone_margin_s",
+                self.tombstone_margin_s,
+                f"less than tombstone_retention_s ({self.tombstone_retention_s} s)",
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class NodeConfig:
+    """What a node needs to know; the defaults are those of the product."""
+
+    limits: Limits = Limits()
+    timing: Timing = Timing()
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterSettings:
+    """
+    Where and how a member meets the others; the facade that checks values is ``cluster.py``.
+
+    ``secret`` never stands in a ``repr``.
+    """
+
+    name: str
+    secret: str | None = field(default=None, repr=False)
+    bind: str = "auto"
+    port: int = RECEIVER_PORT
+    auto_bind: int = AUTO_BIND_PORTS
+    member_name: str | None = None
+    multicast: tuple[str, int] | None = (MULTICAST_GROUP, MULTICAST_PORT)
+    on_this_host: bool = False
+    """Members are on this host only: loopback addresses will do."""
+    node: NodeConfig = NodeConfig()

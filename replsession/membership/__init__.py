@@ -1,0 +1,1 @@
+"""Who is there: candidates, links, the view of members that are up, and when one is gone."""

@@ -1,0 +1,1 @@
+"""How writes travel: outboxes, whole records in pieces, state transfer, and repair."""

@@ -1,0 +1,207 @@
+"""
+Intake: the one door for news of a session from another member, by whatever way they came.
+
+Rules of this file (docs/design.md; each has a simulation that fails without it):
+
+1. Nobody wipes, and forgetting is remembered: news of an unknown session whose tombstone may have
+   been dropped here do not create it; it is buried with a new tombstone, which is sent on. Only a
+   member that is ready judges, since one that is joining has not yet seen what it must know.
+2. A tombstone at or past its retention is not taken: repair would hand it round for ever.
+5. A record made without the birth of its session is asked for, whole, until one came from a holder
+   that has all of it.
+9. Stamps raise the clock. They are never compared with a wall clock.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from replsession.config import Limits, Timing
+from replsession.events import Event, SessionChanged, SessionExpired
+from replsession.identity import Key, MemberId
+from replsession.messages import Access
+from replsession.metrics import Metrics
+from replsession.session.delta import Delta
+from replsession.session.expiry import is_over
+from replsession.session.record import SECRET, Merge, Record
+from replsession.session.stamp import HybridClock, Stamp
+from replsession.session.store import Store
+
+REQUESTS_MAX = 5
+"""How often a whole record is asked for before repair is left to find it."""
+
+
+@dataclass(slots=True)
+class Want:
+    """A whole record to ask for."""
+
+    sender: MemberId | None
+    """Whom to ask first; None: everybody at once."""
+    ask_at: float
+    requests: int = 0
+
+
+@dataclass(slots=True)
+class Intake:
+    """Merges what comes in; ``buried`` and ``stale`` say what must be sent because of it."""
+
+    store: Store
+    clock: HybridClock
+    me: MemberId
+    limits: Limits
+    timing: Timing
+    metrics: Metrics
+    wall_offset_s: float
+    is_ready: bool = False
+    reported: dict[str, None] = field(default_factory=dict)
+    """Contexts whose changes are told as events."""
+    events: list[Event] = field(default_factory=list)
+    wanted: dict[Key, Want] = field(default_factory=dict)
+    buried: list[Record] = field(default_factory=list)
+    """New tombstones for sessions that ended long ago: for everybody."""
+    stale: list[Record] = field(default_factory=list)
+    """Tombstones that the sender of the news does not know: for that member."""
+
+    def take(self, delta: Delta, sender: MemberId, now: float, *, in_transfer: bool) -> None:
+        """Merge one delta, tombstone or record; *in_transfer*: listeners do not hear of it."""
+        self._observe(delta)
+        if delta.destroyed and delta.destroyed_age_s >= self.timing.tombstone_retention_s:
+            return
+        record = self._known(delta.key, now)
+        if record is None:
+            if self._bury(delta, now):
+                return
+            record = Record.from_delta(delta, now)
+            self.store.add(record)
+            before = None
+            if not record.complete and (delta.since is not None or not delta.complete):
+                self.metrics.partial_records += 1
+        else:
+            before = self._visible(record) if delta.key.context in self.reported else None
+        secret_hash = record.value(SECRET)
+        merge = record.merge(delta, now)
+        self._settle(record, delta, merge, now)
+        self._judge(record, delta, merge, sender, now)
+        if delta.key.context in self.reported and not in_transfer:
+            self._report(record, before, secret_hash)
+
+    def become_ready(self, now: float) -> None:
+        """Judge from now on, and ask for what the state transfer did not make whole."""
+        self.is_ready = True
+        for record in self.store.records():
+            if not record.complete:
+                self.want(record.key, None, now)
+
+    def fell_asleep(self, record: Record) -> None:
+        """Tell listeners of a session that is over here."""
+        if record.key.context in self.reported:
+            self.events.append(SessionExpired(record.key, record.value(SECRET) or b""))
+
+    def take_access(self, access: Access, now: float) -> None:
+        """Merge the time of an access; one that is fresher than the idle time wakes a session."""
+        self.clock.observe(access.access.hlc)
+        record = self.store.get(access.key)
+        if record is None or record.destroyed is not None:
+            return
+        if record.touch(access.access, now - access.idle_s):
+            self._wake(record, now)
+
+    def _known(self, key: Key, now: float) -> Record | None:
+        record = self.store.get(key)
+        if record is None or record.destroyed is None or not self.is_ready:
+            return record
+        if now - record.ended_at < self.timing.tombstone_retention_s:
+            return record
+        # The next sweep would drop it. To others it counts as dropped already: they would not take
+        # a tombstone so old, but they take the new one of a session that is buried.
+        self.store.drop(record)
+        return None
+
+    def _observe(self, delta: Delta) -> None:
+        self.clock.observe(max(delta.born.hlc, delta.access.hlc))
+        if delta.destroyed is not None:
+            self.clock.observe(delta.destroyed.hlc)
+        if delta.since is None:
+            for hlc in delta.version.values():
+                self.clock.observe(hlc)
+            for write in delta.attributes.values():
+                self.clock.observe(write.hlc)
+
+    def _bury(self, delta: Delta, now: float) -> bool:
+        if delta.destroyed or not self.is_ready or not self.store.is_forgotten(delta.born):
+            return False
+        self.metrics.sessions_buried += 1
+        record = Record.from_delta(delta, now)
+        record.destroy(Stamp(self.clock.tick(now + self.wall_offset_s), self.me), now)
+        self.store.add(record)
+        self.buried.append(record)
+        return True
+
+    def _settle(self, record: Record, delta: Delta, merge: Merge, now: float) -> None:
+        if merge is not Merge.KNOWN:
+            self.store.changed(record.key)
+        if record.destroyed is not None:
+            self.wanted.pop(record.key, None)
+            if delta.destroyed is None:
+                self.stale.append(record)
+        elif record.asleep:
+            self._wake(record, now)
+
+    def _wake(self, record: Record, now: float) -> None:
+        if record.asleep and not is_over(record, now, self.timing, grace=True):
+            record.asleep = False
+            self.store.changed(record.key)
+
+    def _judge(
+        self, record: Record, delta: Delta, merge: Merge, sender: MemberId, now: float
+    ) -> None:
+        if merge is Merge.GAP:
+            self.metrics.gaps += record.complete
+            self.want(record.key, sender if record.complete else None, now)
+        elif delta.since is None and record.complete and delta.complete:
+            self.wanted.pop(record.key, None)
+        elif delta.since is None and not record.complete and delta.piece is None:
+            self.want(record.key, None, now)
+
+    def want(self, key: Key, sender: MemberId | None, now: float) -> None:
+        """Ask for a whole record at the next occasion, unless it was asked for already."""
+        if key not in self.wanted and len(self.wanted) < self.limits.wanted_records_max:
+            self.wanted[key] = Want(sender, now)
+
+    def due(self, now: float) -> list[tuple[MemberId | None, Key]]:
+        """Return whom to ask for which record now; None: everybody."""
+        asks: list[tuple[MemberId | None, Key]] = []
+        for key, want in list(self.wanted.items()):
+            if want.ask_at > now:
+                continue
+            if want.requests == REQUESTS_MAX:
+                del self.wanted[key]
+                continue
+            asks.append((want.sender, key))
+            want.requests += 1
+            want.sender = None
+            want.ask_at = now + self.timing.request_again_s
+        return asks
+
+    def _visible(self, record: Record) -> dict[str, bytes] | None:
+        return record.values() if record.complete and record.destroyed is None else None
+
+    def _report(
+        self, record: Record, before: dict[str, bytes] | None, secret_hash: bytes | None
+    ) -> None:
+        after = self._visible(record)
+        if before is None and after is None:
+            return
+        old, new = before or {}, after or {}
+        names = {**old, **new}
+        changes = tuple(
+            (name, old.get(name), new.get(name)) for name in names if old.get(name) != new.get(name)
+        )
+        destroyed = record.destroyed is not None
+        if changes or destroyed or before is None:
+            secret = record.value(SECRET) or secret_hash or b""
+            self.events.append(
+                SessionChanged(
+                    record.key, secret, before is None, destroyed, () if destroyed else changes
+                )
+            )

@@ -1,0 +1,204 @@
+"""
+Outboxes: what waits for each member, and what was sent and is not acknowledged.
+
+Rules of this file:
+
+1. A writer never waits for a member: what does not fit empties the outbox and marks it for repair.
+   What repair itself sends does not: it is put in while there is room, and the rest comes later. So
+   the outbox holds at most its bounds and one whole record.
+2. An item is encoded once, and the same bytes go to every member.
+3. While the window of a member is open, items leave as they came. While it is closed, deltas of one
+   session are joined into one, which keeps the first ``since``.
+4. An acknowledgement names one batch exactly; it says nothing of the batches before it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from replsession.config import Limits, Timing
+from replsession.identity import Key
+from replsession.session.delta import Delta, joined
+
+
+@dataclass(slots=True)
+class Item:
+    """One delta or whole record on its way."""
+
+    key: Key
+    encoded: bytes
+    delta: Delta | None = None
+    """Set where it was joined from others; a fresh commit is kept as bytes only."""
+    is_stream: bool = True
+
+
+@dataclass(slots=True)
+class Batch:
+    """Items in one frame, not acknowledged yet."""
+
+    number: int
+    items: int
+    bytes: int
+    sent_at: float
+
+
+class Outbox:
+    """
+    What one member must still get.
+
+    Args:
+        limits: Bounds on what waits and on what is under way.
+        decode: Turns the bytes of an item into its delta, to join two of them.
+        encode: The way back.
+    """
+
+    __slots__ = (
+        "_bytes",
+        "_decode",
+        "_encode",
+        "_index",
+        "_items",
+        "_limits",
+        "_next_batch",
+        "_wholes",
+        "in_flight",
+        "in_flight_bytes",
+        "needs_repair",
+    )
+
+    def __init__(
+        self,
+        limits: Limits,
+        decode: Callable[[bytes], Delta],
+        encode: Callable[[Delta], bytes],
+    ) -> None:
+        self._limits = limits
+        self._decode = decode
+        self._encode = encode
+        self._items: list[Item] = []
+        self._index: dict[Key, int] = {}
+        self._bytes = 0
+        self._wholes: dict[Key, int] = {}
+        self._next_batch = 1
+        self.in_flight: dict[int, Batch] = {}
+        self.in_flight_bytes = 0
+        self.needs_repair = False
+        """Something was thrown away: the next repair round must level it out."""
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the member has acknowledged enough for more to be sent."""
+        return self.in_flight_bytes < self._limits.window_bytes
+
+    @property
+    def is_half_full(self) -> bool:
+        """Whether work that can wait, such as repair, should."""
+        return 2 * self._bytes >= self._limits.outbox_bytes_max or (
+            2 * len(self._items) >= self._limits.outbox_deltas_max
+        )
+
+    @property
+    def has_room(self) -> bool:
+        """Whether a whole record may be put in."""
+        return (
+            len(self._items) < self._limits.outbox_deltas_max
+            and self._bytes < self._limits.outbox_bytes_max
+        )
+
+    @property
+    def has_wholes(self) -> bool:
+        """Whether whole records wait. More of them should not come before these have left."""
+        return bool(self._wholes)
+
+    def holds_whole(self, key: Key, content: int) -> bool:
+        """Tell whether a whole record with this content waits already."""
+        return self._wholes.get(key) == content
+
+    def put_whole(self, items: list[Item], content: int = 0) -> None:
+        """
+        Take in a whole record, all its pieces; ask before whether there is room.
+
+        Args:
+            items: The pieces.
+            content: The digest of the record, which tells it from an older state of it.
+        """
+        self._items += items
+        self._bytes += sum(len(item.encoded) for item in items)
+        for item in items:
+            self._wholes[item.key] = content
+
+    def put(self, item: Item) -> int:
+        """Take in an item; return how many were thrown away because there was no room."""
+        if not self.is_open and item.is_stream:
+            at = self._index.get(item.key)
+            if at is not None:
+                self._join(at, item)
+                return self._overflow()
+            self._index[item.key] = len(self._items)
+        self._items.append(item)
+        self._bytes += len(item.encoded)
+        return self._overflow()
+
+    def next_batch(self, now: float) -> tuple[int, list[bytes]] | None:
+        """Return number and items of the next frame; None: nothing waits, or it must."""
+        if not self._items or not self.is_open:
+            return None
+        size = taken = 0
+        for item in self._items:
+            size += len(item.encoded)
+            taken += 1
+            if size >= self._limits.chunk_bytes:
+                break
+        batch = Batch(self._next_batch, taken, size, now)
+        self._next_batch += 1
+        encoded = [item.encoded for item in self._items[:taken]]
+        if self._wholes:
+            for item in self._items[:taken]:
+                self._wholes.pop(item.key, None)
+        del self._items[:taken]
+        self._index.clear()
+        self._bytes -= size
+        self.in_flight[batch.number] = batch
+        self.in_flight_bytes += size
+        return batch.number, encoded
+
+    def acknowledged(self, number: int) -> int:
+        """Take note that exactly this batch is applied there; return how many items it had."""
+        batch = self.in_flight.pop(number, None)
+        if batch is None:
+            return 0
+        self.in_flight_bytes -= batch.bytes
+        return batch.items
+
+    def is_stuck(self, now: float, timing: Timing) -> bool:
+        """Tell whether the oldest batch under way has waited too long for its acknowledgement."""
+        for batch in self.in_flight.values():
+            return now - batch.sent_at >= timing.acknowledge_timeout_s
+        return False
+
+    def _join(self, at: int, item: Item) -> None:
+        held = self._items[at]
+        first = held.delta or self._decode(held.encoded)
+        second = item.delta or self._decode(item.encoded)
+        delta = joined(first, second)
+        encoded = self._encode(delta)
+        self._bytes += len(encoded) - len(held.encoded)
+        self._items[at] = Item(held.key, encoded, delta)
+
+    def _overflow(self) -> int:
+        if (
+            len(self._items) <= self._limits.outbox_deltas_max
+            and self._bytes <= self._limits.outbox_bytes_max
+        ):
+            return 0
+        count = len(self._items)
+        self._items.clear()
+        self._index.clear()
+        self._wholes.clear()
+        self._bytes = 0
+        self.needs_repair = True
+        return count

@@ -1,0 +1,1 @@
+"""Sessions: stamps, deltas, records and their merge, values and their bytes, the store."""

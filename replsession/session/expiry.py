@@ -1,0 +1,115 @@
+"""
+Expiry: when a session is over, as functions of numbers.
+
+Idle time is judged at the request by the member that serves it, by its own estimate of the last
+access. Everybody else waits a grace longer, since announcements of accesses are coarse. What is
+over here only *sleeps*: it is hidden, and wakes when a fresher access arrives (docs/design.md,
+rule 3).
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any
+
+import cbor2
+
+from replsession.config import MAX_INACTIVE_INTERVAL_S, Timing, is_number
+from replsession.errors import WireError
+from replsession.session.codec import decode
+from replsession.session.record import INTERVAL, Record
+from replsession.session.record import SessionLimits as SessionLimits  # offered from here
+
+ANNOUNCEMENTS_PER_INTERVAL = 10
+GRACE_MIN_S = 2.0
+"""Covers the collecting of announcements and their way."""
+SECONDS_MAX = 2**63
+"""A limit below it can be added to any time of the clock."""
+
+
+DEFAULT_LIMITS = SessionLimits(MAX_INACTIVE_INTERVAL_S, None)
+
+
+def encoded_limits(limits: SessionLimits) -> bytes:
+    """Return the limits as the value of the register that holds them."""
+    return cbor2.dumps([limits.idle_s, limits.lifetime_s])
+
+
+@lru_cache(maxsize=256)
+def _decoded(value: bytes) -> SessionLimits:
+    # Another member wrote it: whatever it is, it must neither raise nor end a session early.
+    try:
+        fields = decode(value)
+    except WireError:
+        return DEFAULT_LIMITS
+    match fields:
+        case [idle_s, lifetime_s] if _is_limit(idle_s) and _is_limit(lifetime_s):
+            return SessionLimits(idle_s, lifetime_s)
+        case _:
+            return DEFAULT_LIMITS
+
+
+def _is_limit(value: Any) -> bool:
+    return value is None or (is_number(value) and 0 <= value < SECONDS_MAX)
+
+
+def limits_of(record: Record) -> SessionLimits:
+    """Return the limits that the session carries; they are the same on every member."""
+    limits = record.limits
+    if limits is None:
+        value = record.value(INTERVAL)
+        limits = record.limits = DEFAULT_LIMITS if value is None else _decoded(value)
+    return limits
+
+
+def announce_every(limits: SessionLimits, timing: Timing) -> float:
+    """Return how often the access of such a session is announced: a tenth of its interval."""
+    if limits.idle_s is None:
+        return timing.access_interval_s
+    return min(limits.idle_s / ANNOUNCEMENTS_PER_INTERVAL, timing.access_interval_s)
+
+
+def over_at(record: Record, timing: Timing, *, grace: bool) -> float | None:
+    """
+    Return the local time at which the session is over, or None for never.
+
+    Args:
+        grace: True where the session was perhaps served by others meanwhile.
+    """
+    limits = limits_of(record)
+    ends: list[float] = []
+    if limits.idle_s is not None:
+        wait = GRACE_MIN_S + announce_every(limits, timing) if grace else 0.0
+        ends.append(record.accessed + limits.idle_s + wait)
+    if limits.lifetime_s is not None:
+        ends.append(record.created + limits.lifetime_s)
+    return min(ends) if ends else None
+
+
+def is_over(record: Record, now: float, timing: Timing, *, grace: bool) -> bool:
+    """Tell whether the session was idle for too long, or lived for too long."""
+    end = over_at(record, timing, grace=grace)
+    return end is not None and now >= end
+
+
+def is_over_here(record: Record, limits: SessionLimits, now: float) -> bool:
+    """As :func:`is_over` without grace, for the request path: *limits* are the record's."""
+    idle_s, lifetime_s = limits
+    return (idle_s is not None and now - record.accessed >= idle_s) or (
+        lifetime_s is not None and now - record.created >= lifetime_s
+    )
+
+
+def tombstone_counts(age_s: float, timing: Timing) -> bool:
+    """Tell whether a tombstone of this age is young enough to be compared with others."""
+    return age_s < timing.tombstone_retention_s - timing.tombstone_margin_s
+
+
+def look_at(record: Record, timing: Timing) -> float:
+    """Return the local time before which a sweep need not look at the record."""
+    if record.destroyed is not None:
+        return record.ended_at + timing.tombstone_retention_s - timing.tombstone_margin_s
+    if record.asleep:
+        return record.ended_at
+    end = over_at(record, timing, grace=True)
+    return float("inf") if end is None else end

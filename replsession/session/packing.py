@@ -1,0 +1,139 @@
+"""
+Packing: a record as one ``bytes``, at rest in the store and as the content of a whole record on
+the wire.
+
+At rest sessions are bytes: a full garbage collection visits every object of a process, and a
+million sessions made of objects stop it for about a second; bytes are not visited at all.
+
+::
+
+    at rest   offset  size  field
+              0       8     counted: what the record adds to its bucket's digest, unsigned
+              8       8     created, monotonic seconds, IEEE 754 double
+              16      8     accessed, the same
+              24      8     access_sent, the same
+              32      8     ended_at, the same
+              40      8     look_at: a sweep need not look at the record before; the same
+              48      1     asleep, 0 or 1
+              49      …     content
+
+    content   one CBOR array: born hlc, born member, access hlc, access member,
+              destroyed hlc or null, destroyed member or null, complete,
+              [member, hlc, …] the version,
+              [name, hlc, member, kind, value or null, …] the attributes
+
+Times of the local clock stand outside the content, so that the content can travel as it is.
+"""
+
+from __future__ import annotations
+
+from struct import Struct
+from typing import Any
+
+import cbor2
+
+from replsession.identity import Key, MemberId
+from replsession.session.delta import Write
+from replsession.session.record import Record
+from replsession.session.stamp import Stamp
+
+_HEAD = Struct(">QdddddB")
+_LOOK_AT = Struct(">d")
+HEAD_BYTES = _HEAD.size
+
+
+def content_fields(
+    born: Stamp,
+    access: Stamp,
+    destroyed: Stamp | None,
+    complete: bool,
+    version: dict[MemberId, int],
+    attributes: dict[str, Write],
+) -> tuple[Any, ...]:
+    """Return the content as what CBOR is made of; equal records give equal bytes."""
+    flat_version: list[Any] = []
+    for member in sorted(version):
+        flat_version += (member, version[member])
+    return (
+        *born,
+        *access,
+        *(destroyed or (None, None)),
+        complete,
+        flat_version,
+        flattened(attributes),
+    )
+
+
+def content_of(record: Record) -> bytes:
+    """Return the content of *record* as one CBOR item."""
+    return cbor2.dumps(
+        content_fields(
+            record.born,
+            record.access,
+            record.destroyed,
+            record.complete,
+            record.version,
+            record.attributes,
+        )
+    )
+
+
+def flattened(attributes: dict[str, Write]) -> list[Any]:
+    """Return the attributes as one flat list, in the order of their names."""
+    flat: list[Any] = []
+    for name in sorted(attributes):
+        flat.append(name)
+        flat += attributes[name]
+    return flat
+
+
+def pack(record: Record, look_at: float) -> bytes:
+    """Return *record* as bytes, its local times included; *look_at* is kept for sweeps."""
+    head = _HEAD.pack(
+        record.counted,
+        record.created,
+        record.accessed,
+        record.access_sent,
+        record.ended_at,
+        look_at,
+        record.asleep,
+    )
+    return head + content_of(record)
+
+
+def unpack(key: Key, packed: bytes) -> Record:
+    """Return the record that :func:`pack` packed; the key is kept by whoever keeps the bytes."""
+    counted, created, accessed, access_sent, ended_at, _, asleep = _HEAD.unpack_from(packed)
+    fields = cbor2.loads(packed[HEAD_BYTES:])
+    born = Stamp(fields[0], fields[1])
+    record = Record(key, born, created, Stamp(fields[2], fields[3]), accessed)
+    if fields[4] is not None:
+        record.destroyed = Stamp(fields[4], fields[5])
+    record.complete = fields[6]
+    record.version = paired(fields[7])
+    record.attributes = grouped(fields[8])
+    record.counted = counted
+    record.access_sent = access_sent
+    record.ended_at = ended_at
+    record.asleep = bool(asleep)
+    return record
+
+
+def counted_in(packed: bytes) -> int:
+    """Return what a packed record adds to its bucket's digest, without unpacking it."""
+    return int.from_bytes(packed[:8], "big")
+
+
+def look_at_in(packed: bytes) -> float:
+    """Return the time before which a sweep need not look at a packed record."""
+    return _LOOK_AT.unpack_from(packed, 40)[0]  # type: ignore[no-any-return]
+
+
+def paired(flat: list[Any]) -> dict[MemberId, int]:
+    """Return ``[member, hlc, …]`` as a dict."""
+    return dict(zip(flat[::2], flat[1::2], strict=True))
+
+
+def grouped(flat: list[Any]) -> dict[str, Write]:
+    """Return ``[name, hlc, member, kind, value, …]`` as a dict of writes."""
+    return {flat[index]: Write(*flat[index + 1 : index + 5]) for index in range(0, len(flat), 5)}

@@ -1,0 +1,282 @@
+"""
+Records: one session as a member keeps it, and the one merge in which every write ends.
+
+Rules of this file:
+
+1. ``merge`` is commutative, associative and idempotent, whatever comes late, twice or out of order.
+2. ``version[m]`` says: every write of ``m`` up to there is in this record, or something newer in
+   its place. It moves by a delta without a gap or by a whole record, and is never derived from
+   stamps.
+3. ``destroyed`` is terminal. An ended session keeps its key, its birth and the stamp of its end.
+4. A record made from a delta without the birth is *partial*: not served until a whole record came
+   from a holder that had all of it.
+5. Times here are local and monotonic; they never decide which of two writes is the newer one.
+
+Source: delta-state replicated data types (Almeida, Shoker, Baquero, 2018).
+"""
+
+from __future__ import annotations
+
+import enum
+from hashlib import blake2b
+from typing import Any, NamedTuple
+
+from replsession.identity import Key, MemberId
+from replsession.session.delta import Delta, Write
+from replsession.session.stamp import Stamp
+
+SECRET = "\0secret"
+"""Name of the register that holds the hash of the current id's secret part."""
+INTERVAL = "\0limits"
+"""Name of the register that holds the idle interval and the lifetime of this session."""
+RESERVED_PREFIX = "\0"
+
+
+class SessionLimits(NamedTuple):
+    """How long a session may live, in seconds; None: for ever."""
+
+    idle_s: float | None
+    lifetime_s: float | None
+
+
+class Values(dict[str, bytes]):
+    """
+    What the application stored in a session, name to bytes, as it was at one moment.
+
+    Shared by all who read the record until it changes, and never changed itself.
+    """
+
+    __slots__ = ("unread",)
+
+    def __init__(self, *values: dict[str, bytes]) -> None:
+        super().__init__(*values)
+        self.unread: dict[str, Any] = dict.fromkeys(self)
+        """What sessions show for a value before it is read; None where nobody has asked yet."""
+
+
+class Merge(enum.Enum):
+    """What a merge found."""
+
+    APPLIED = "applied"
+    """Something changed here."""
+    KNOWN = "known"
+    """Every write was here already."""
+    GAP = "gap"
+    """The writes are in, but earlier ones of the same writer never came: ask for the record."""
+
+
+class Record:
+    """
+    One session. Mutable; belongs to one store, and to whoever holds that store's lock.
+
+    ``attributes`` maps a name to its newest :class:`Write`; a removed attribute stays as a write
+    without a value, so that an older write cannot bring it back. ``created``, ``accessed``,
+    ``access_sent`` and ``ended_at`` (destroyed, or asleep, since) are seconds of the local
+    monotonic clock.
+    """
+
+    __slots__ = (
+        "access",
+        "access_sent",
+        "accessed",
+        "accessed_before",
+        "asleep",
+        "attributes",
+        "born",
+        "complete",
+        "counted",
+        "created",
+        "destroyed",
+        "ended_at",
+        "key",
+        "limits",
+        "plain",
+        "version",
+    )
+
+    def __init__(
+        self, key: Key, born: Stamp, created: float, access: Stamp, accessed: float
+    ) -> None:
+        self.key = key
+        self.born = born
+        self.created = created
+        self.access = access
+        self.accessed = accessed
+        self.accessed_before = accessed
+        """The access before the present one; local, for the application to ask."""
+        self.access_sent = accessed
+        self.attributes: dict[str, Write] = {}
+        self.plain: Values | None = None
+        """What :meth:`values` returned last; None after a change."""
+        self.limits: SessionLimits | None = None
+        """What ``expiry.limits_of`` returned last; None after a change."""
+        self.version: dict[MemberId, int] = {}
+        self.complete = False
+        self.destroyed: Stamp | None = None
+        self.ended_at = 0.0
+        self.asleep = False
+        self.counted = 0
+        """What this record adds to its bucket's digest at the moment; kept by the store."""
+
+    @classmethod
+    def from_delta(cls, delta: Delta, now: float) -> Record:
+        """
+        Return the empty record into which *delta*, the first news of its session, is merged.
+
+        It is complete if the delta begins with the very first write of the session: nothing else
+        was there.
+        """
+        accessed = now - delta.idle_s
+        record = cls(delta.key, delta.born, now - delta.age_s, delta.access, accessed)
+        record.complete = delta.since == 0 and delta.writer.member == delta.born.member
+        return record
+
+    def merge(self, delta: Delta, now: float) -> Merge:
+        """
+        Join the writes of *delta* into this record; of each attribute the greater stamp stays.
+
+        Args:
+            delta: Writes of one request, or a whole record, or a piece of one. A piece whose
+                transfer is not whole yet must come with ``complete=False`` and no version.
+            now: Seconds of the local monotonic clock.
+
+        Returns:
+            What was found; with ``GAP`` the content is merged all the same and ``version`` stays.
+
+        Raises:
+            AssertionError: *delta* is of another session: our own bug, not a member's.
+        """
+        assert delta.key == self.key, (delta.key, self.key)
+        if self.destroyed is not None or delta.destroyed is not None:
+            return self._merge_destroyed(delta, now)
+        self._merge_times(delta, now)
+        applied = self._merge_attributes(delta)
+        if delta.since is not None:
+            return self._advance(delta, applied)
+        if delta.complete:
+            applied |= self._join_version(delta.version)
+        return Merge.APPLIED if applied else Merge.KNOWN
+
+    def destroy(self, stamp: Stamp, at: float) -> None:
+        """End the session for good; nothing but a tombstone stays."""
+        self.destroyed = stamp
+        self.ended_at = at
+        self.attributes.clear()
+        self.plain = self.limits = None
+        self.version.clear()
+        self.complete = True
+        self.asleep = False
+
+    def touch(self, access: Stamp, accessed: float) -> bool:
+        """
+        Take in an access; return whether it is news.
+
+        For one and the same access the earliest local estimate is right, since each hop makes it
+        look fresher; between two accesses the latest one counts.
+        """
+        if access == self.access:
+            self.accessed = min(self.accessed, accessed)
+            return False
+        if access < self.access:
+            return False
+        self.access = access
+        self.accessed = max(self.accessed, accessed)
+        return True
+
+    def value(self, name: str) -> bytes | None:
+        """Return the bytes of one attribute, or None when it is not there."""
+        write = self.attributes.get(name)
+        return None if write is None else write.value
+
+    def values(self) -> Values:
+        """Return what the application stored; removed attributes are left out."""
+        if self.plain is None:
+            self.plain = Values(
+                {
+                    name: write.value
+                    for name, write in self.attributes.items()
+                    if write.value is not None and not name.startswith(RESERVED_PREFIX)
+                }
+            )
+        return self.plain
+
+    def write(self, writes: dict[str, Write], plain: dict[str, bytes]) -> None:
+        """
+        Take in writes made here, which are newer than everything in the record.
+
+        Args:
+            writes: By name.
+            plain: Those of them that have a value and are the application's.
+        """
+        self.attributes.update(writes)
+        if self.plain is not None and len(plain) == len(writes):
+            before, self.plain = self.plain, Values(self.plain)
+            self.plain.update(plain)
+            self.plain.unread = {**before.unread, **dict.fromkeys(plain)}
+        else:
+            self.plain = self.limits = None
+
+    def digest(self) -> int:
+        """
+        Return 64 bits that are equal for two records exactly when nothing has to be exchanged.
+
+        They cover the stamps, the end of the session and whether the record is whole; times of
+        access and versions are left out, or two members would never agree (docs/design.md,
+        rule 12).
+        """
+        hashed = blake2b(self.key.context.encode() + self.key.locator, digest_size=8)
+        if self.destroyed is not None:
+            hashed.update(b"destroyed")
+            return int.from_bytes(hashed.digest(), "big") or 1
+        hashed.update(b"whole" if self.complete else b"partial")
+        for name in sorted(self.attributes):
+            write = self.attributes[name]
+            hashed.update(b"%d %d " % (len(name), write.hlc) + name.encode() + write.member)
+        return int.from_bytes(hashed.digest(), "big") or 1
+
+    def _advance(self, delta: Delta, applied: bool) -> Merge:
+        writer = delta.writer
+        known = self.version.get(writer.member, 0)
+        if known >= writer.hlc:
+            return Merge.APPLIED if applied else Merge.KNOWN
+        assert delta.since is not None
+        if not self.complete or known < delta.since:
+            return Merge.GAP
+        self.version[writer.member] = writer.hlc
+        return Merge.APPLIED
+
+    def _join_version(self, version: dict[MemberId, int]) -> bool:
+        news = not self.complete
+        self.complete = True
+        for member, hlc in version.items():
+            if hlc > self.version.get(member, 0):
+                self.version[member] = hlc
+        return news
+
+    def _merge_attributes(self, delta: Delta) -> bool:
+        applied = False
+        attributes = self.attributes
+        for name, write in delta.attributes.items():
+            held = attributes.get(name)
+            if held is None or write[:2] > held[:2]:
+                attributes[name] = write
+                applied = True
+        if applied:
+            self.plain = self.limits = None
+        return applied
+
+    def _merge_times(self, delta: Delta, now: float) -> None:
+        self.created = min(self.created, now - delta.age_s)
+        self.touch(delta.access, now - delta.idle_s)
+
+    def _merge_destroyed(self, delta: Delta, now: float) -> Merge:
+        if delta.destroyed is None:
+            return Merge.KNOWN
+        at = now - delta.destroyed_age_s
+        if self.destroyed is None or delta.destroyed > self.destroyed:
+            news = self.destroyed is None
+            self.destroy(delta.destroyed, at)
+            return Merge.APPLIED if news else Merge.KNOWN
+        if delta.destroyed == self.destroyed:
+            self.ended_at = min(self.ended_at, at)
+        return Merge.KNOWN

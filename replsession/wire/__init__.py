@@ -1,0 +1,1 @@
+"""Bytes between members: frames on a link, and messages in frames."""

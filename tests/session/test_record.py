@@ -1,0 +1,192 @@
+"""Records: what one merge does, case by case; its laws are in ``test_record_laws.py``."""
+
+from __future__ import annotations
+
+import pytest
+
+from replsession.identity import Key, MemberId
+from replsession.replication.pieces import whole
+from replsession.session.delta import REGISTER, Delta, Write
+from replsession.session.record import INTERVAL, SECRET, Merge, Record
+from replsession.session.stamp import Stamp
+from tests.strategies import KEY, MEMBERS
+
+A, B, C = MEMBERS
+
+
+def born(*, complete: bool = True) -> Record:
+    """A record with its birth."""
+    record = Record(KEY, Stamp(10, A), 100.0, Stamp(10, A), 100.0)
+    record.complete = complete
+    record.version = {A: 10} if complete else {}
+    return record
+
+
+def stream(since: int, hlc: int, member: MemberId = A, **written: bytes | None) -> Delta:
+    """The writes of one request."""
+    writes = {name: Write(hlc, member, REGISTER, value) for name, value in written.items()}
+    return Delta(KEY, Stamp(10, A), since, {member: hlc}, writes, 0.0, Stamp(hlc, member), 0.0)
+
+
+@pytest.mark.parametrize(
+    ("since", "hlc", "result", "version"),
+    [
+        (10, 20, Merge.APPLIED, 20),
+        (5, 20, Merge.APPLIED, 20),
+        (15, 20, Merge.GAP, 10),
+        (0, 10, Merge.APPLIED, 10),
+        (0, 5, Merge.APPLIED, 10),
+    ],
+    ids=["next", "overlapping", "after a gap", "known to the version", "older than the version"],
+)
+def test_the_version_moves_without_a_gap_only(
+    since: int, hlc: int, result: Merge, version: int
+) -> None:
+    record = born()
+
+    assert record.merge(stream(since, hlc, x=b"\x01"), 100.0) is result
+    assert record.version == {A: version}
+    assert record.value("x") == b"\x01"
+
+
+def test_a_first_delta_of_a_further_writer_is_no_gap() -> None:
+    record = born()
+
+    assert record.merge(stream(0, 12, B, x=b"\x01"), 100.0) is Merge.APPLIED
+    assert record.version == {A: 10, B: 12}
+
+
+@pytest.mark.parametrize(
+    ("delta", "complete"),
+    [
+        (stream(0, 10), True),
+        (stream(0, 12), True),
+        (stream(10, 12), False),
+        (stream(0, 10, B), False),
+    ],
+    ids=["birth", "birth and more, joined", "later one", "another member's first"],
+)
+def test_only_a_birth_makes_a_complete_record(delta: Delta, complete: bool) -> None:
+    record = Record.from_delta(delta, 100.0)
+    record.merge(delta, 100.0)
+
+    assert record.complete is complete
+    assert bool(record.version) is complete
+
+
+@pytest.mark.parametrize("complete", [True, False])
+def test_a_whole_record_completes_only_if_its_holder_had_everything(complete: bool) -> None:
+    record = born(complete=False)
+    delta = whole(born(), 100.0)._replace(complete=complete)
+    record.merge(delta, 100.0)
+
+    assert record.complete is complete
+    assert record.version == ({A: 10} if complete else {})
+
+
+def test_the_version_of_a_whole_record_is_joined_and_not_derived() -> None:
+    record = born()
+    record.version[C] = 7
+    news = born()
+    news.version = {A: 40, B: 3, C: 2}
+    news.attributes["x"] = Write(99, B, REGISTER, b"\x01")
+    record.merge(whole(news, 100.0), 100.0)
+
+    assert record.version == {A: 40, B: 3, C: 7}
+
+
+def test_a_removed_attribute_keeps_its_stamp() -> None:
+    record = born()
+    record.merge(stream(10, 30, x=None), 100.0)
+    record.merge(stream(0, 20, B, x=b"\x01"), 100.0)
+
+    assert record.value("x") is None
+    assert record.values() == {}
+    assert record.attributes["x"] == Write(30, A, REGISTER, None)
+
+
+def test_what_the_application_stored_leaves_our_own_registers_out() -> None:
+    record = born()
+    written: dict[str, bytes | None] = {SECRET: b"h", INTERVAL: b"i", "x": b"\x01", "y": None}
+    record.merge(stream(10, 20, A, **written), 100.0)
+
+    assert record.values() == {"x": b"\x01"}
+    assert (record.value(SECRET), record.value(INTERVAL)) == (b"h", b"i")
+    assert record.value("missing") is None
+
+
+@pytest.mark.parametrize(
+    ("access", "accessed", "news", "expected"),
+    [
+        (Stamp(10, A), 90.0, False, 90.0),
+        (Stamp(10, A), 150.0, False, 100.0),
+        (Stamp(9, C), 150.0, False, 100.0),
+        (Stamp(11, B), 150.0, True, 150.0),
+        (Stamp(11, B), 90.0, True, 100.0),
+    ],
+    ids=["same, earlier", "same, later", "older", "newer", "newer, but seems earlier"],
+)
+def test_of_one_access_the_earliest_estimate_counts_and_of_two_the_latest(
+    access: Stamp, accessed: float, news: bool, expected: float
+) -> None:
+    record = born()
+
+    assert record.touch(access, accessed) is news
+    assert record.accessed == expected
+    assert record.access == max(access, Stamp(10, A))
+
+
+def test_ages_become_local_times() -> None:
+    delta = whole(born(), 130.0)
+    record = Record.from_delta(delta, 1000.0)
+
+    assert (delta.age_s, delta.idle_s) == (30.0, 30.0)
+    assert (record.created, record.accessed, record.access_sent) == (970.0, 970.0, 970.0)
+
+
+def test_a_session_is_never_younger_than_somebody_knows() -> None:
+    record = born()
+    record.merge(stream(10, 20)._replace(age_s=50.0), 120.0)
+    assert record.created == 70.0
+
+    record.merge(stream(20, 30)._replace(age_s=1.0), 120.0)
+    assert record.created == 70.0
+
+
+def test_of_two_ends_the_greater_one_counts_and_of_one_the_earliest_estimate() -> None:
+    def end(hlc: int, age_s: float) -> Delta:
+        stamp = Stamp(hlc, B)
+        return Delta(
+            KEY, Stamp(10, A), None, {}, {}, 0.0, stamp, 0.0, destroyed=stamp, destroyed_age_s=age_s
+        )
+
+    record = born()
+    assert record.merge(end(50, 1.0), 100.0) is Merge.APPLIED
+    assert record.merge(end(50, 9.0), 100.0) is Merge.KNOWN
+    assert (record.destroyed, record.ended_at) == (Stamp(50, B), 91.0)
+    assert record.merge(end(60, 2.0), 100.0) is Merge.KNOWN
+    assert (record.destroyed, record.ended_at) == (Stamp(60, B), 98.0)
+    assert record.merge(end(40, 80.0), 100.0) is Merge.KNOWN
+    assert (record.destroyed, record.ended_at) == (Stamp(60, B), 98.0)
+
+
+def test_times_of_access_and_versions_stay_out_of_the_digest() -> None:
+    record, other = born(), born()
+    other.version[B] = 99
+    other.touch(Stamp(77, B), 400.0)
+    other.created, other.access_sent = 1.0, 2.0
+
+    assert record.digest() == other.digest()
+
+
+@pytest.mark.parametrize("name", ["x", "", "é", "\0secret", "12 "])
+def test_one_attribute_more_makes_another_digest(name: str) -> None:
+    record, other = born(), born()
+    other.attributes[name] = Write(20, A, REGISTER, b"")
+
+    assert record.digest() != other.digest() != 0
+
+
+def test_a_delta_of_another_session_is_our_own_bug() -> None:
+    with pytest.raises(AssertionError):
+        born().merge(stream(10, 20)._replace(key=Key("/other", KEY.locator)), 100.0)
