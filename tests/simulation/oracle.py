@@ -1,0 +1,125 @@
+"""
+The oracle: it knows every write that any member ever made, and who knew of which end.
+
+It learns of a write at the member that commits it, before anything of it travels; so it can say of
+every copy anywhere whether it is real, complete and the newest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from replsession.identity import Key, MemberId
+from replsession.session.record import Record
+from replsession.session.stamp import Stamp
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """One commit."""
+
+    stamp: Stamp
+    values: dict[str, bytes | None]
+    read: int
+    """The greatest clock value in the record that the writer had read; 0: there was none."""
+
+
+@dataclass(slots=True)
+class Story:
+    """All that happened to one session."""
+
+    born: Stamp
+    birth: dict[str, bytes | None]
+    writes: dict[Stamp, Written] = field(default_factory=dict)
+    by_member: dict[MemberId, list[Written]] = field(default_factory=dict)
+    ends: dict[Stamp, None] = field(default_factory=dict)
+    """Invalidations by an application."""
+    knew: dict[MemberId, None] = field(default_factory=dict)
+    """Members that held the tombstone, whoever made it."""
+    buried: bool = False
+    """Ended by nobody but by rule 1 of docs/design.md."""
+
+    def write(self, written: Written) -> None:
+        """Take note of a commit."""
+        self.writes[written.stamp] = written
+        self.by_member.setdefault(written.stamp.member, []).append(written)
+
+
+class Oracle:
+    """The stories of all sessions."""
+
+    def __init__(self) -> None:
+        self.stories: dict[Key, Story] = {}
+        self.commits = 0
+
+    def born(self, key: Key, stamp: Stamp, values: dict[str, bytes | None]) -> None:
+        """A session was created."""
+        story = Story(stamp, values)
+        story.write(Written(stamp, values, 0))
+        self.stories[key] = story
+        self.commits += 1
+
+    def wrote(self, key: Key, stamp: Stamp, values: dict[str, bytes | None], read: int) -> None:
+        """A request changed a session."""
+        self.stories[key].write(Written(stamp, values, read))
+        self.commits += 1
+
+    def ended(self, key: Key, stamp: Stamp) -> None:
+        """A request invalidated a session."""
+        self.stories[key].ends[stamp] = None
+        self.commits += 1
+
+    def saw(self, member: MemberId, record: Record) -> None:
+        """A member holds this record; take note if it is the end of a session."""
+        if record.destroyed is not None:
+            story = self.stories[record.key]
+            story.knew[member] = None
+            story.buried |= record.destroyed not in story.ends
+
+    def knew_end(self, member: MemberId, key: Key) -> bool:
+        """Tell whether this incarnation ever held the session's tombstone."""
+        story = self.stories.get(key)
+        return story is not None and member in story.knew
+
+    def is_overtaken(self, story: Story) -> bool:
+        """Tell whether a session born later by the same member has ended."""
+        return any(
+            other.ends and other.born.member == story.born.member and other.born > story.born
+            for other in self.stories.values()
+        )
+
+    def newest(
+        self, key: Key, alive: dict[MemberId, None], records: list[Record]
+    ) -> dict[str, Stamp]:
+        """
+        Return the least that every member must hold of a session in the end.
+
+        For each attribute, the newest of all writes that a living member made or holds.
+        """
+        found: dict[str, Stamp] = {}
+        for name, stamp in self._candidates(key, alive, records):
+            if name not in found or stamp > found[name]:
+                found[name] = stamp
+        return found
+
+    def _candidates(
+        self, key: Key, alive: dict[MemberId, None], records: list[Record]
+    ) -> Iterator[tuple[str, Stamp]]:
+        for written in self.stories[key].writes.values():
+            if written.stamp.member in alive:
+                for name in written.values:
+                    yield name, written.stamp
+        for record in records:
+            for name, write in record.attributes.items():
+                yield name, Stamp(write.hlc, write.member)
+
+
+def greatest_in(record: Record) -> int:
+    """Return the greatest clock value that a reader of this record has seen."""
+    greatest = record.born.hlc
+    for write in record.attributes.values():
+        greatest = max(greatest, write.hlc)
+    for hlc in record.version.values():
+        greatest = max(greatest, hlc)
+    return greatest
