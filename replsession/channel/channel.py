@@ -1,0 +1,313 @@
+"""
+The channel: what cluster handles and front doors hold. It starts nothing by being made.
+
+::
+
+    NOT STARTED ──lifespan, asyncio──▶ on the application's loop ──┐
+         │                                                        ├─ stop ──▶ STOPPED
+         └──── first request, or trio ──▶ on a thread of its own ──┘
+    cannot start ──▶ tries again every few seconds; sessions go on in this process meanwhile
+
+A fork gets its own member: whoever asks from another process than the one that started, starts
+anew.
+
+Who starts a thread holds the lock until it is up: what starts on that thread must not take it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import os
+import threading
+import weakref
+
+from replsession.channel.aio import Network
+from replsession.channel.dispatch import Dispatcher, Receiver
+from replsession.channel.log import LOGGER, log_event
+from replsession.channel.member import LocalMember
+from replsession.channel.threaded import LoopThread
+from replsession.config import ClusterSettings
+from replsession.errors import ClusterStartError
+from replsession.metrics import Metrics
+from replsession.security.keys import ClusterKeys
+from replsession.session.change import Change
+from replsession.session.context import Identity, Loaded
+
+RETRY_S = 5.0
+NOT_STARTED, STARTING, RUNNING, STOPPED = "not started", "starting", "running", "stopped"
+READY = "ready"
+
+_LEAVING_PARENT = threading.Lock()
+
+
+class Channel:
+    """
+    One member per channel and process.
+
+    Args:
+        settings: The cluster; None for one process alone.
+        required: Whether a cluster that cannot start is an error of the application.
+    """
+
+    def __init__(self, settings: ClusterSettings | None, *, required: bool = False) -> None:
+        self.settings = settings
+        self.required = required
+        self.contexts: dict[str, None] = {}
+        self._keys = (
+            None
+            if settings is None or settings.secret is None
+            else ClusterKeys(settings.secret, settings.name)
+        )
+        self._reset(None)
+        _CHANNELS.add(self)
+
+    def _reset(self, earlier: LocalMember | None) -> None:
+        self._lock = threading.RLock()
+        self._state = NOT_STARTED
+        self._problem: str | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._network: Network | None = None
+        self._thread: LoopThread | None = None
+        self._retry: asyncio.Task[None] | None = None
+        self.dispatcher = getattr(self, "dispatcher", None) or Dispatcher()
+        self._member: LocalMember | None = None
+        self._earlier = earlier
+        # Last: until then other threads of a forked process wait in _leave_parent.
+        self._pid = os.getpid()
+
+    def _leave_parent(self) -> None:
+        if self._pid != os.getpid():
+            with _LEAVING_PARENT:
+                if self._pid != os.getpid():
+                    self._reset(None)
+
+    @property
+    def member(self) -> LocalMember:
+        """This process's member; made when it is first asked for."""
+        self._leave_parent()
+        member = self._member
+        return self._made_member() if member is None else member
+
+    @property
+    def metrics(self) -> Metrics:
+        """Counters of this process's member."""
+        return (self._member or self._made_member()).node.metrics
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether the member runs and has its state; False while the cluster cannot start."""
+        return self.state == READY
+
+    @property
+    def state(self) -> str:
+        """The state in words, for people and for a readiness endpoint."""
+        if self.settings is None:
+            return READY
+        self._leave_parent()
+        if self._problem is not None:
+            return f"cannot start: {self._problem}"
+        if self._state != RUNNING:
+            return self._state
+        return READY if self.member.node.is_ready else "state transfer"
+
+    def register(self, context: str, receiver: Receiver | None) -> None:
+        """Add an application; *receiver* gets the events of its sessions, None: nobody listens."""
+        self.contexts[context] = None
+        if receiver is not None:
+            self.dispatcher.receivers[context] = receiver
+            if self._member is not None:
+                with self._member.lock:
+                    self._member.node.report(context)
+
+    def open(self, identity: Identity) -> Loaded | None:
+        """Look a session up for a request, after :meth:`ensure_started`."""
+        member = self._member or self._made_member()
+        loaded = member.open(identity)
+        if member.told:
+            self._tell_alone(member)
+        return loaded
+
+    def is_current(self, identity: Identity) -> bool:
+        """Tell whether an id is still that of a session that lives; see :meth:`open`."""
+        return (self._member or self._made_member()).is_current(identity)
+
+    def commit(self, changes: tuple[Change, ...]) -> bytes | None:
+        """Apply and replicate what a request changed; see :meth:`LocalMember.commit`."""
+        return (self._member or self._made_member()).commit(changes)
+
+    def ensure_started(self) -> None:
+        """
+        Start on a thread of its own unless it runs: for each request, so it must be cheap.
+
+        Raises:
+            ClusterStartError: it cannot start, and it is required.
+        """
+        if self.settings is None:
+            self._leave_parent()
+            return
+        if self._pid == os.getpid() and self._state == RUNNING and not self._is_orphaned():
+            return
+        self._start_on_thread()
+
+    async def start(self) -> None:
+        """
+        Start on the running asyncio loop; on another kind of loop, on a thread of its own.
+
+        Raises:
+            ClusterStartError: it cannot start, and it is required.
+        """
+        if self.settings is None:
+            return
+        try:
+            asyncio.get_running_loop()
+        except RuntimeError:
+            self._start_on_thread()
+            return
+        self._leave_parent()
+        with self._lock:
+            if not self._may_start():
+                return
+            self._state = STARTING
+        await self._try_to_start()
+
+    async def stop(self) -> None:
+        """Leave the cluster with a goodbye, if the member lives on this loop or on a thread."""
+        if self._pid != os.getpid():
+            return
+        if self._thread is not None:
+            self._thread.stop()
+            self._stopped()
+        elif self._loop is not None and self._loop is asyncio.get_running_loop():
+            await self._stop_network()
+            self._stopped()
+
+    def stop_thread(self) -> None:
+        """Leave with a goodbye when the process ends without a lifespan."""
+        if self._pid == os.getpid() and self._thread is not None:
+            self._thread.stop()
+            self._stopped()
+
+    def _may_start(self) -> bool:
+        """Tell whether there is something to start; called under the lock."""
+        if self._is_orphaned():
+            # The application's loop ended without a lifespan shutdown: the sessions are still here.
+            if self._network is not None:
+                self._network.abandon()
+            self._reset(self._member)
+        if self._state == STOPPED:
+            self._reset(self._member)
+        return self._state == NOT_STARTED
+
+    def _is_orphaned(self) -> bool:
+        network, loop = self._network, self._loop
+        return (network is not None and network.is_abandoned) or (
+            loop is not None and loop.is_closed()
+        )
+
+    def _start_on_thread(self) -> None:
+        self._leave_parent()
+        with self._lock:
+            if not self._may_start():
+                return
+            self._state = STARTING
+            if self._member is None:
+                self._made_member()
+            self._thread = LoopThread(self._try_to_start, self._stop_network)
+            try:
+                self._thread.start()
+            except (OSError, RuntimeError) as error:
+                # The system has no thread, or no files for a loop, left: the next request tries.
+                self._thread = None
+                self._cannot_start(error)
+
+    async def _try_to_start(self) -> None:
+        loop = asyncio.get_running_loop()
+        try:
+            await self._start_network()
+        except OSError as error:
+            self._cannot_start(error)
+            LOGGER.warning(
+                "Sessions go on in this process alone; trying again every %g seconds", RETRY_S
+            )
+            self._retry = loop.create_task(self._start_later())
+            self._state = RUNNING
+        except BaseException:
+            self._state = NOT_STARTED
+            raise
+        self._loop = loop
+
+    def _cannot_start(self, error: Exception) -> None:
+        self._state = NOT_STARTED
+        self._problem = _in_words(error)
+        LOGGER.error("Cluster cannot start: %s", self._problem)
+        if self.required:
+            raise ClusterStartError(f"the cluster cannot start: {self._problem}") from error
+
+    async def _start_later(self) -> None:
+        while True:
+            await asyncio.sleep(RETRY_S)
+            try:
+                await self._start_network()
+            except OSError as error:
+                self._problem = _in_words(error)
+            else:
+                return
+
+    async def _start_network(self) -> None:
+        assert self.settings is not None and self._keys is not None
+        network = Network(self.member, self.settings, self._keys, self.dispatcher, self.contexts)
+        await network.start()
+        for context in self.contexts:
+            LOGGER.info(
+                "Register manager %s to cluster with name %s", context, self.member.node.me.name
+            )
+        self._network = network
+        self._problem = None
+        self._state = RUNNING
+
+    async def _stop_network(self) -> None:
+        if self._retry is not None:
+            self._retry.cancel()
+        if self._network is not None:
+            await self._network.stop()
+
+    def _stopped(self) -> None:
+        self._state = STOPPED
+        self._problem = None
+        self._loop = None
+        self._network = None
+        self._thread = None
+        self._retry = None
+
+    def _made_member(self) -> LocalMember:
+        with self._lock:
+            if self._member is None:
+                member = LocalMember(self.settings, self._earlier)
+                self._earlier = None
+                for context in self.dispatcher.receivers:
+                    member.node.report(context)
+                self._member = member
+            return self._member
+
+    def _tell_alone(self, member: LocalMember) -> None:
+        events, member.told = member.told, []
+        for event in events:
+            log_event(event, (), member.node.timing)
+            self.dispatcher.put(event, member.node.metrics)
+        while self.dispatcher.deliver():
+            pass
+
+
+def _in_words(error: Exception) -> str:
+    """Return an error's text without the number that only the system needs."""
+    return getattr(error, "strerror", None) or str(error)
+
+
+_CHANNELS: weakref.WeakSet[Channel] = weakref.WeakSet()
+
+
+@atexit.register
+def _stop_all() -> None:
+    for channel in list(_CHANNELS):
+        channel.stop_thread()
