@@ -1,0 +1,316 @@
+"""
+Cluster: the handle that an application holds. Making one starts nothing.
+
+One member per Cluster object and process; equal settings of :meth:`Cluster.local` share one
+member, so that two middlewares of one application do not become two members.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from replsession.channel.addresses import check_bind
+from replsession.channel.channel import Channel
+from replsession.channel.multicast import check_group
+from replsession.config import (
+    AUTO_BIND_PORTS,
+    MULTICAST_GROUP,
+    MULTICAST_PORT,
+    RECEIVER_PORT,
+    ClusterSettings,
+    NodeConfig,
+    Timing,
+    is_number,
+)
+from replsession.errors import ConfigError
+from replsession.metrics import Metrics
+from replsession.security.keys import check_secret
+
+_TIMING = Timing()
+LOCAL_NAME = "local"
+NAME_CHARACTERS_MAX = 64
+
+
+class Cluster:
+    """
+    A cluster to belong to. Use :meth:`local`, :meth:`lan` or :meth:`from_env`.
+
+    ::
+
+        cluster=Cluster.local()        members on this host find each other over loopback
+        cluster=Cluster.lan("shop")    members on this network find each other by multicast
+        cluster=None                   one process alone
+    """
+
+    def __init__(self, settings: ClusterSettings) -> None:
+        self._settings = settings
+        self._channel: Channel | None = None
+
+    def __repr__(self) -> str:
+        return f"Cluster({self._settings.name!r}, {self.state})"
+
+    @classmethod
+    def local(cls, **options: Any) -> Cluster:
+        """
+        Return the cluster of all processes on this host that have the same secret.
+
+        Args:
+            options: As for :meth:`lan`, but for ``name``. The secret may be short, since nothing
+                leaves the host; so ``bind`` must be a loopback address, ``"lo"`` or ``"auto"``.
+
+        Raises:
+            ConfigError: a value is not allowed.
+        """
+        _refuse_unknown(options)
+        settings = _settings(LOCAL_NAME, on_this_host=True, **options)
+        if not _stays_on_this_host(settings.bind):
+            raise ConfigError(
+                "bind", settings.bind, "a loopback address; Cluster.lan(name) has members elsewhere"
+            )
+        return cls(settings)
+
+    @classmethod
+    def lan(
+        cls,
+        name: str,
+        *,
+        secret: str | None = None,
+        bind: str = "auto",
+        port: int = RECEIVER_PORT,
+        auto_bind: int = AUTO_BIND_PORTS,
+        member_name: str | None = None,
+        multicast: tuple[str, int] | None = (MULTICAST_GROUP, MULTICAST_PORT),
+        heartbeat_interval_s: float = _TIMING.heartbeat_interval_s,
+        drop_after_s: float = _TIMING.drop_after_s,
+        **timing: float,
+    ) -> Cluster:
+        """
+        Return a cluster of members on this network.
+
+        Args:
+            name: Name of the cluster, 1 to 64 printable characters; members of another name are
+                strangers.
+            secret: At least 32 characters that nobody can guess, the same on all members. None
+                takes the middleware's ``secret_key``.
+            bind: Address or interface for the receiver; ``"auto"``: the source address that the
+                kernel picks for the multicast group, never a loopback address.
+            port: First TCP port tried, 1 to 65535.
+            auto_bind: How many ports are tried, 1 to 65535.
+            member_name: Name of this member; None: host name and port.
+            multicast: IPv4 group and port of the heartbeats; None: no multicast.
+            heartbeat_interval_s: Seconds between two heartbeats.
+            drop_after_s: Seconds of silence after which a member has disappeared.
+            timing: Any other field of ``Timing``, in seconds.
+
+        Raises:
+            ConfigError: a value is not allowed.
+        """
+        _check_name("name", name)
+        return cls(
+            _settings(
+                name,
+                on_this_host=False,
+                secret=secret,
+                bind=bind,
+                port=port,
+                auto_bind=auto_bind,
+                member_name=member_name,
+                multicast=multicast,
+                heartbeat_interval_s=heartbeat_interval_s,
+                drop_after_s=drop_after_s,
+                **timing,
+            )
+        )
+
+    @classmethod
+    def from_env(cls, environment: Mapping[str, str] | None = None) -> Cluster | None:
+        """
+        Return the cluster that the environment describes; None for ``REPLSESSION_CLUSTER=none``.
+
+        ``REPLSESSION_CLUSTER`` (``local``, the default; ``lan:NAME``; ``none``),
+        ``REPLSESSION_SECRET``, ``REPLSESSION_BIND`` (address or interface), ``REPLSESSION_PORT``,
+        ``REPLSESSION_MEMBER_NAME``. An empty one is as one that is not set.
+
+        Args:
+            environment: Variables to read; None: those of the process.
+
+        Raises:
+            ConfigError: a variable has a value that is not allowed; it names the variable.
+        """
+        env = os.environ if environment is None else environment
+        options: dict[str, Any] = {
+            option: env[variable] for option, variable in _VARIABLES.items() if env.get(variable)
+        }
+        kind = options.pop("name", "local")
+        if "port" in options:
+            options["port"] = _integer(_VARIABLES["port"], options["port"])
+        try:
+            if kind == "none":
+                return None
+            if kind == "local":
+                return cls.local(**options)
+            if kind.startswith("lan:"):
+                return cls.lan(kind.removeprefix("lan:"), **options)
+        except ConfigError as error:
+            field = _VARIABLES.get(error.field, error.field)
+            raise ConfigError(field, error.given, error.allowed) from None
+        raise ConfigError(_VARIABLES["name"], kind, "local, lan:NAME, or none")
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether this process's member has the state of the cluster and may be given traffic."""
+        return self._channel is not None and self._channel.is_ready
+
+    @property
+    def state(self) -> str:
+        """The state of this process's member in words."""
+        return "not started" if self._channel is None else self._channel.state
+
+    @property
+    def member_name(self) -> str:
+        """Name of this process's member; final once the cluster has started."""
+        if self._channel is not None:
+            return self._channel.member.node.me.name
+        return self._settings.member_name or ""
+
+    @property
+    def members(self) -> tuple[str, ...]:
+        """Names of the other members that are up, oldest first."""
+        if self._channel is None:
+            return ()
+        member = self._channel.member
+        with member.lock:
+            return tuple(other.name for other in member.node.membership.view)
+
+    @property
+    def metrics(self) -> Metrics:
+        """Counters of this process's member."""
+        return Metrics() if self._channel is None else self._channel.metrics
+
+    def attach(self, secret_key: str, *, required: bool) -> Channel:
+        """
+        Return the channel for an application with this secret key; called by middlewares.
+
+        Raises:
+            ConfigError: the secret will not do, or another application brought another one.
+        """
+        settings = self._settings
+        if settings.secret is None:
+            settings = replace(settings, secret=secret_key)
+        if not settings.on_this_host:
+            assert settings.secret is not None
+            check_secret(settings.secret, "secret" if self._settings.secret else "secret_key")
+        if self._channel is not None:
+            if self._channel.settings != settings:
+                raise ConfigError(
+                    "secret_key",
+                    "another secret than the application before",
+                    "one secret for all applications of a Cluster, or a secret= of its own",
+                )
+            self._channel.required = self._channel.required or required
+            return self._channel
+        if settings.on_this_host:
+            self._channel = _local_channels.setdefault(settings, Channel(settings))
+            self._channel.required = self._channel.required or required
+        else:
+            self._channel = Channel(settings, required=required)
+        return self._channel
+
+
+_local_channels: dict[ClusterSettings, Channel] = {}
+
+_OPTIONS = (
+    "secret",
+    "bind",
+    "port",
+    "auto_bind",
+    "member_name",
+    "multicast",
+    *Timing.__dataclass_fields__,
+)
+_VARIABLES = {
+    "name": "REPLSESSION_CLUSTER",
+    "secret": "REPLSESSION_SECRET",
+    "bind": "REPLSESSION_BIND",
+    "port": "REPLSESSION_PORT",
+    "member_name": "REPLSESSION_MEMBER_NAME",
+}
+
+
+def _refuse_unknown(options: dict[str, Any]) -> None:
+    for option, value in options.items():
+        if option not in _OPTIONS:
+            # Not the value itself: it may be a secret under another name.
+            given = f"a {type(value).__name__}"
+            raise ConfigError(option, given, f"no such option, but {', '.join(_OPTIONS)}")
+
+
+def _stays_on_this_host(bind: str) -> bool:
+    try:
+        return ipaddress.IPv4Address(bind).is_loopback
+    except ValueError:
+        return bind in ("auto", "lo", "lo0")
+
+
+def _settings(
+    name: str,
+    *,
+    on_this_host: bool,
+    secret: str | None = None,
+    bind: str = "auto",
+    port: int = RECEIVER_PORT,
+    auto_bind: int = AUTO_BIND_PORTS,
+    member_name: str | None = None,
+    multicast: tuple[str, int] | None = (MULTICAST_GROUP, MULTICAST_PORT),
+    **timing: float,
+) -> ClusterSettings:
+    _refuse_unknown(dict(timing))
+    if secret is not None and (not isinstance(secret, str) or not secret):
+        raise ConfigError("secret", f"a {type(secret).__name__}", "a text that is not empty")
+    check_bind(bind)
+    _check_integer("port", port, 1, 65535)
+    _check_integer("auto_bind", auto_bind, 1, 65535)
+    if member_name is not None:
+        _check_name("member_name", member_name)
+    if multicast is not None:
+        if not isinstance(multicast, tuple) or len(multicast) != 2:
+            raise ConfigError("multicast", multicast, "(group, port), or None")
+        check_group(*multicast)
+    if not on_this_host and secret is not None:
+        check_secret(secret)
+    return ClusterSettings(
+        name,
+        secret,
+        bind,
+        port,
+        auto_bind,
+        member_name,
+        multicast,
+        on_this_host,
+        NodeConfig(timing=Timing(**timing)),
+    )
+
+
+def _check_name(field: str, name: object) -> None:
+    if (
+        not isinstance(name, str)
+        or not 1 <= len(name) <= NAME_CHARACTERS_MAX
+        or not name.isprintable()
+    ):
+        raise ConfigError(field, name, f"1 to {NAME_CHARACTERS_MAX} printable characters")
+
+
+def _check_integer(field: str, value: object, least: int, most: int) -> None:
+    if not is_number(value) or not isinstance(value, int) or not least <= value <= most:
+        raise ConfigError(field, value, f"a whole number, {least} to {most}")
+
+
+def _integer(field: str, text: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        raise ConfigError(field, text, "a whole number") from None

@@ -1,0 +1,1 @@
+"""The web: cookies and URL ids, the valve, sessions of one application."""

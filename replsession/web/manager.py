@@ -1,0 +1,204 @@
+"""
+The manager: one application's sessions. Source of the word: Tomcat's ``Manager``.
+
+It knows how ids are signed, how long sessions live and who listens; the records are the channel's.
+"""
+
+from __future__ import annotations
+
+import logging
+import secrets
+import time
+from collections.abc import Iterable, Sequence
+
+from replsession.channel.channel import Channel
+from replsession.config import Limits
+from replsession.errors import SessionTooLarge, UnserializableAttribute
+from replsession.events import SessionChanged, SessionExpired
+from replsession.identity import (
+    LOCATOR_BYTES,
+    SECRET_BYTES,
+    Key,
+    hash_of_secret,
+    short,
+)
+from replsession.metrics import Metrics
+from replsession.security.tokens import TokenSigner
+from replsession.session.change import Change
+from replsession.session.context import Identity, Loaded
+from replsession.session.expiry import SessionLimits
+from replsession.session.session import Session
+from replsession.web.cookies import values_in
+from replsession.web.listeners import Listeners
+
+LOGGER = logging.getLogger("replsession")
+REMEMBERED_MAX = 4096
+"""Cookie headers whose id is remembered."""
+REMEMBERED_BYTES_MAX = 1024
+"""A longer header is scanned each time: what clients send must not fill the memory."""
+
+
+class Manager:
+    """
+    Sessions of one application.
+
+    Args:
+        channel: Where records are kept and replicated.
+        context: The application's name in the cluster.
+        secrets: Sign and verify ids: the first signs, all verify.
+        session_limits: How long sessions live.
+        listeners: Who is told.
+        notify_on_replication: Whether listeners hear of what other members did.
+    """
+
+    def __init__(
+        self,
+        channel: Channel,
+        context: str,
+        secrets: Sequence[str],
+        session_limits: SessionLimits,
+        listeners: Listeners,
+        *,
+        notify_on_replication: bool = True,
+    ) -> None:
+        self.channel = channel
+        self.context = context
+        self.session_limits = session_limits
+        self.limits = Limits()
+        self._signer = TokenSigner(secrets, self._read)
+        self._listeners = listeners
+        self._is_heard = bool(listeners)
+        self._remembered: dict[bytes, Identity] = {}
+        notify = bool(listeners) and notify_on_replication
+        channel.register(context, self._replicated if notify else None)
+
+    @property
+    def metrics(self) -> Metrics:
+        """Counters of this process's member."""
+        return self.channel.metrics
+
+    def _replicated(self, event: SessionChanged | SessionExpired) -> None:
+        self._listeners.replicated(event, self.metrics)
+
+    def find(self, texts: Iterable[str]) -> Loaded | None:
+        """
+        Return the session of the first text that verifies and is known here, or None.
+
+        A text that was not signed by us costs nothing and asks nobody.
+        """
+        for text in texts:
+            identity = self._signer.verify(text)
+            if identity is None:
+                continue
+            loaded = self.channel.open(identity)
+            if loaded is not None:
+                return loaded
+            self.metrics.tokens_unknown += 1
+        return None
+
+    def find_in_cookies(self, line: bytes, name: bytes) -> Loaded | None:
+        """
+        Return the session that a request's cookie header names, or None.
+
+        A browser sends the same header again and again: which id is in it is remembered once it has
+        verified. Whether that id is known is asked each time.
+        """
+        identity = self._remembered.get(line)
+        if identity is None:
+            texts = values_in(line, name)
+            if not texts:
+                return None
+            if len(texts) > 1:
+                self.metrics.cookies_ambiguous += 1
+                return self.find(texts)
+            identity = self._signer.verify(texts[0])
+            if identity is None:
+                return None
+            if len(line) <= REMEMBERED_BYTES_MAX:
+                if len(self._remembered) >= REMEMBERED_MAX:
+                    self._remembered = {}
+                self._remembered[line] = identity
+        loaded = self.channel.open(identity)
+        if loaded is None:
+            self.metrics.tokens_unknown += 1
+        return loaded
+
+    def is_current(self, identity: Identity) -> bool:
+        """Tell whether an id is still that of a session that lives; this is no access."""
+        return self.channel.is_current(identity)
+
+    def _read(self, locator: bytes, secret_hash: bytes, token: str) -> Identity:
+        return Identity(Key(self.context, locator), secret_hash, token)
+
+    def new_identity(self) -> Identity:
+        """Return the names of a session to be born."""
+        return self._identity(Key(self.context, secrets.token_bytes(LOCATOR_BYTES)))
+
+    def new_secret(self, identity: Identity) -> Identity:
+        """Return the same session with another secret part."""
+        return self._identity(identity.key)
+
+    def _identity(self, key: Key) -> Identity:
+        secret = secrets.token_bytes(SECRET_BYTES)
+        return Identity(key, hash_of_secret(secret), self._signer.sign(key.locator, secret))
+
+    def commit(self, session: Session) -> bytes | None:
+        """
+        Seal a session and commit what changed.
+
+        Returns:
+            None if nothing was committed. Else the hash of the current id's secret part, which
+            another request may have rotated; empty if the session was ended.
+
+        Raises:
+            UnserializableAttribute: a value that may not be stored; nothing was committed.
+            SessionTooLarge: a bound was passed; nothing was committed.
+        """
+        try:
+            changes = session.seal()
+        except UnserializableAttribute as error:
+            LOGGER.error(
+                "Unable to serialize attribute %r (%s) of session %s",
+                error.path,
+                error.problem,
+                short(error.session_id) if error.session_id else "(new)",
+            )
+            raise
+        except SessionTooLarge as error:
+            LOGGER.error("Unable to store a session: %s", error)
+            raise
+        if not changes:
+            return None
+        told = self._described(session, changes) if self._is_heard else ()
+        secret_hash = self.channel.commit(changes)
+        if secret_hash is None:
+            session.lost()
+            return None
+        session.committed()
+        if told:
+            self._listeners.local(told, self.metrics)
+        return secret_hash
+
+    def _described(
+        self, session: Session, changes: tuple[Change, ...]
+    ) -> list[tuple[Change, str, dict[str, bytes]]]:
+        described: list[tuple[Change, str, dict[str, bytes]]] = []
+        before, session_id = session.found()
+        for change in changes:
+            if change.destroy:
+                described.append((change, session_id or "", before))
+                before = {}
+            else:
+                described.append((change, session.id or "", before))
+        return described
+
+    def undecodable(self, session_id: str | None, name: str, error: Exception) -> None:
+        """Log and count an attribute whose bytes can't be read; the rest of the session lives."""
+        self.metrics.values_undecodable += 1
+        LOGGER.error(
+            "Unable to decode attribute %r of session %s: %s", name, short(session_id or "?"), error
+        )
+
+    def wall_time(self) -> float:
+        """Return Unix seconds."""
+        return time.time()

@@ -1,0 +1,48 @@
+"""The contract between a session and the world."""
+
+from __future__ import annotations
+
+import inspect
+
+import pytest
+
+from replsession.identity import Key, public_id
+from replsession.session.context import Identity, Loaded, SessionContext
+from replsession.session.expiry import SessionLimits
+from replsession.session.record import Values
+from replsession.web.exchange import Exchange
+from tests.session.world import World
+
+IDENTITY = Identity(Key("/", b"l" * 12), b"h" * 16, "the-token")
+METHODS = [name for name, _ in inspect.getmembers(SessionContext, inspect.isfunction)]
+
+
+def test_a_token_is_not_shown() -> None:
+    loaded = Loaded(IDENTITY, Values({"a": b"\x01"}), 1.0, 2.0, SessionLimits(None, None))
+    assert "the-token" not in repr(IDENTITY) + str(IDENTITY) + repr(loaded)
+    assert "/" in repr(IDENTITY)
+
+
+@pytest.mark.parametrize("world", [World, Exchange])
+def test_whoever_fulfils_the_contract_has_all_of_it(world: type[object]) -> None:
+    named = [name for name in METHODS if not name.startswith("_")]
+    assert len(named) == 7
+    for name in named:
+        asked = inspect.signature(getattr(SessionContext, name))
+        given = inspect.signature(getattr(world, name))
+        assert list(given.parameters) == list(asked.parameters), name
+
+
+def test_a_session_asks_its_context_for_all_that_it_does_not_know() -> None:
+    world = World()
+    session = world.new_session()
+    session["n"] = 1
+    identity = session.committed_identity
+    assert identity is None
+    world.commit(session)
+    identity = session.committed_identity
+    assert identity is not None
+    assert session.id == public_id(identity.key.locator, identity.secret_hash)
+    assert session.max_inactive_interval == world.default_limits().idle_s
+    assert session.created_at == world.wall_time()
+    assert session.encode_url("/a") == world.encode_url("/a", identity.token)

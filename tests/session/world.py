@@ -1,0 +1,120 @@
+"""A world for sessions under test: it gives ids, keeps what is committed, and does no I/O."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from replsession.config import Limits
+from replsession.identity import Key, hash_of_secret
+from replsession.session.change import Change
+from replsession.session.codec import encode
+from replsession.session.context import Identity, Loaded
+from replsession.session.expiry import SessionLimits
+from replsession.session.record import RESERVED_PREFIX, Values
+from replsession.session.session import Session
+
+LIMITS = SessionLimits(1800, None)
+BORN_AT = 1_700_000_000.0
+NOW = BORN_AT + 60
+
+
+@dataclass
+class World:
+    """
+    The context of sessions, and the records behind them.
+
+    ``records`` maps the key of each living session to the bytes of its attributes; ``ended`` has
+    the keys of those that were destroyed.
+    """
+
+    limits: Limits = field(default_factory=Limits)
+    is_started: bool = False
+    records: dict[Key, dict[str, bytes]] = field(default_factory=dict)
+    reserved: dict[Key, dict[str, bytes | None]] = field(default_factory=dict)
+    """What was committed under names that records keep for themselves."""
+    ended: list[Key] = field(default_factory=list)
+    to_load: Loaded | None = None
+    loads: int = 0
+    undecodables: list[tuple[str | None, str]] = field(default_factory=list)
+    _secrets: int = 0
+
+    def load(self) -> Loaded | None:
+        """Return what a lazy session finds."""
+        self.loads += 1
+        return self.to_load
+
+    def new_identity(self) -> Identity:
+        """Return names that were not there before."""
+        return self._identity(Key("/", self._secrets.to_bytes(12, "big")))
+
+    def new_secret(self, identity: Identity) -> Identity:
+        """Return another secret part for the same session."""
+        return self._identity(identity.key)
+
+    def default_limits(self) -> SessionLimits:
+        """Return the limits of a new session."""
+        return LIMITS
+
+    def wall_time(self) -> float:
+        """Return the time, which stands still."""
+        return NOW
+
+    def encode_url(self, url: str, token: str) -> str:
+        """Put the token behind paths alone."""
+        return f"{url};jsessionid={token}" if url.startswith("/") else url
+
+    def undecodable(self, session_id: str | None, name: str, error: Exception) -> None:
+        """Take note."""
+        self.undecodables.append((session_id, name))
+
+    def found(self, **values: object) -> Loaded:
+        """Return what a request finds of a session that has these attributes."""
+        return self.found_bytes({name: encode(name, value) for name, value in values.items()})
+
+    def found_bytes(self, values: dict[str, bytes]) -> Loaded:
+        """Return what a request finds of a session with such bytes."""
+        identity = self.new_identity()
+        self.records[identity.key] = dict(values)
+        return Loaded(identity, Values(values), BORN_AT, BORN_AT + 30, LIMITS)
+
+    def session(self, **values: object) -> Session:
+        """Return the session of a request that found one with these attributes."""
+        return Session.attached(self, self.found(**values))
+
+    def new_session(self) -> Session:
+        """Return the session of a request that found none."""
+        return Session.attached(self, None)
+
+    def lazy_session(self, **values: object) -> Session:
+        """Return the session of a filtered request, which would find these attributes."""
+        self.to_load = self.found(**values)
+        return Session.lazy(self)
+
+    def commit(self, session: Session) -> tuple[Change, ...]:
+        """Seal a session and apply what changed, as a manager does."""
+        changes = session.seal()
+        for change in changes:
+            self._apply(change)
+        if changes:
+            session.committed()
+        return changes
+
+    def _identity(self, key: Key) -> Identity:
+        self._secrets += 1
+        return Identity(key, hash_of_secret(bytes([self._secrets % 256])), f"t{self._secrets}")
+
+    def _apply(self, change: Change) -> None:
+        if change.destroy:
+            assert not change.writes and not change.birth
+            del self.records[change.key]
+            self.ended.append(change.key)
+            return
+        assert change.birth is (change.key not in self.records)
+        record = self.records.setdefault(change.key, {})
+        for name, value in change.writes.items():
+            if name.startswith(RESERVED_PREFIX):
+                self.reserved.setdefault(change.key, {})[name] = value
+            elif value is None:
+                del record[name]
+            else:
+                record[name] = value
