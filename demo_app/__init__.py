@@ -1,0 +1,1 @@
+"""The counter page: a small application, as a user of the package would write it."""
