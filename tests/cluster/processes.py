@@ -27,8 +27,8 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Self, TypeVar
@@ -199,6 +199,25 @@ class Output:
             self._news.notify_all()
 
 
+@contextmanager
+def _signals_heard() -> Iterator[None]:
+    """
+    Let programs that start here hear all signals.
+
+    Who runs the tests in the background, or with nohup, ignores some of them, and what a process
+    ignores its children ignore as well.
+    """
+    numbers = (signal.SIGHUP, signal.SIGINT, signal.SIGTERM)
+    ignored = [number for number in numbers if signal.getsignal(number) is signal.SIG_IGN]
+    for number in ignored:
+        signal.signal(number, signal.SIG_DFL)
+    try:
+        yield
+    finally:
+        for number in ignored:
+            signal.signal(number, signal.SIG_IGN)
+
+
 class Process:
     """
     One started process.
@@ -216,15 +235,16 @@ class Process:
         self.name = name
         self.command = tuple(command)
         self._mark = secrets.token_hex(16)
-        self._popen = subprocess.Popen(
-            command,
-            env={**environment, MARK: self._mark},
-            cwd=cwd,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
+        with _signals_heard():
+            self._popen = subprocess.Popen(
+                command,
+                env={**environment, MARK: self._mark},
+                cwd=cwd,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
         self.pid = self._popen.pid
         assert self._popen.stdout is not None
         self.output = Output(name, self._popen.stdout)
