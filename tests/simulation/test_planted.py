@@ -36,6 +36,11 @@ def is_skewed(swarm: Swarm) -> bool:
     return max(swarm.skews_s) - min(swarm.skews_s) > 3000
 
 
+def is_long_and_skewed(swarm: Swarm) -> bool:
+    """Both."""
+    return is_long(swarm) and is_skewed(swarm)
+
+
 def is_narrow(swarm: Swarm) -> bool:
     """Outboxes overflow."""
     limits = swarm.config.limits
@@ -59,6 +64,7 @@ CAUGHT: dict[str, tuple[Callable[[Swarm], bool], set[str]]] = {
     "unknown_dropped": (any_swarm, {"ACKS"}),
     "tombstone_forgotten_early": (any_swarm, {"QUIET", "LOST", "RESURRECT", "HEARD"}),
     "rule_1": (is_long, {"RESURRECT", "HEARD"}),
+    "rule_1_one_scalar": (is_long_and_skewed, {"LOST"}),
     "rule_2": (is_long, {"LEAK"}),
     "rule_5": (any_swarm, {"PARTIAL"}),
     "rule_6_derived_version": (any_swarm, {"HONEST"}),
@@ -74,7 +80,7 @@ CAUGHT: dict[str, tuple[Callable[[Swarm], bool], set[str]]] = {
     "repair_not_answered": (any_swarm, {"AGREE", "LOST"}),
     "readiness_unheard": (any_swarm, {"READY"}),
     "end_joined_as_a_delta": (is_narrow, {"CRASH"}),
-    "everything_buried": (any_swarm, {"LOST", "RESURRECT", "HEARD"}),
+    "everything_buried": (any_swarm, {"LOST"}),
 }
 SCENARIOS: dict[str, Callable[[], None]] = {
     "rule_1": sessions.TestLongCuts().test_sessions_of_both_halves_survive_and_ended_ones_stay_dead,
