@@ -47,6 +47,7 @@ from replsession.cluster import Cluster
 from replsession.errors import (
     ClusterStartError,
     ConfigError,
+    ReplicationTimeout,
     ReplsessionError,
     SessionError,
     SessionTooLarge,
@@ -61,6 +62,7 @@ __all__ = [
     "Cluster",
     "ClusterStartError",
     "ConfigError",
+    "ReplicationTimeout",
     "ReplsessionError",
     "Session",
     "SessionError",

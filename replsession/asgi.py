@@ -18,15 +18,18 @@ from urllib.parse import quote
 
 from replsession.channel.channel import Channel
 from replsession.cluster import Cluster
+from replsession.concern import Concern, check_concern
 from replsession.errors import ClusterStartError, ConfigError
 from replsession.web.cookies import CookieWriter
-from replsession.web.exchange import Exchange, Site
+from replsession.web.exchange import Exchange, Policy, Site, Unavailable
 from replsession.web.listeners import Listeners
 from replsession.web.manager import Manager
+from replsession.web.refusal import cookies_of, refuse
 from replsession.web.settings import (
     DEFAULT_MAX_AGE,
     UNSET,
     Unset,
+    check_choice,
     check_context,
     check_switch,
     secrets_of,
@@ -73,7 +76,18 @@ class SessionMiddleware:
         valve: Paths without session work, as regular expressions; see :class:`Valve`.
         listeners: Objects that hear of sessions; see ``replsession.web.listeners``.
         notify_listeners_on_replication: Whether they hear of what other members did.
+        expire_sessions_on_shutdown: Whether a graceful stop ends, on all members, the sessions that
+            this one served last, as far as it knows. Source: Tomcat's ``expireSessionsOnShutdown``.
         required: Whether a cluster that cannot start stops the application.
+        concern: How many other members must hold a write before the response starts: ``async`` for
+            none, ``one``, ``majority``, ``all``; see :mod:`replsession.concern`.
+        ack_timeout_s: Longest wait for them, seconds above 0, at most 60.
+        on_shortfall: If too few do: ``error`` answers 503, ``warn`` answers and logs. The write is
+            never undone.
+        expected_members: How many members the cluster is meant to have, for ``majority`` and
+            ``all``; None: as many as were seen.
+        stale: When the client has seen more than this member can get within 250 ms: ``serve`` what
+            is here with ``session.stale`` set, or ``error``: 503.
 
     Raises:
         ConfigError: a value is not allowed; it names field, what was given and what is allowed.
@@ -99,14 +113,25 @@ class SessionMiddleware:
         valve: Valve | str | Sequence[str] | None = DEFAULT_FILTER,
         listeners: Sequence[object] = (),
         notify_listeners_on_replication: bool = True,
+        expire_sessions_on_shutdown: bool = False,
         required: bool = False,
+        concern: Concern = "async",
+        ack_timeout_s: float = 1.0,
+        on_shortfall: Literal["error", "warn"] = "error",
+        expected_members: int | None = None,
+        stale: Literal["serve", "error"] = "serve",
     ) -> None:
         self.app = app
         secrets = secrets_of(secret_key)
         check_context(context)
         check_switch("url_tracking", url_tracking)
         check_switch("notify_listeners_on_replication", notify_listeners_on_replication)
+        check_switch("expire_sessions_on_shutdown", expire_sessions_on_shutdown)
         check_switch("required", required)
+        check_choice("on_shortfall", on_shortfall, ("error", "warn"))
+        check_choice("stale", stale, ("serve", "error"))
+        asked = check_concern(concern, ack_timeout_s, expected_members)
+        self._policy = Policy(asked, on_shortfall, stale)
         self._url_tracking = url_tracking
         self._valve = valve if isinstance(valve, Valve) else Valve(valve)
         self._cookies = CookieWriter(
@@ -122,6 +147,7 @@ class SessionMiddleware:
             limits,
             heard,
             notify_on_replication=notify_listeners_on_replication,
+            expire_on_stop=expire_sessions_on_shutdown,
         )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -135,14 +161,34 @@ class SessionMiddleware:
             return
         self._channel.ensure_started()
         exchange = self._exchange(scope)
+        if exchange.waiter is not None:
+            try:
+                while (waiter := exchange.waiter) is not None:
+                    await waiter.wait()
+                    exchange.go_on()
+            except Unavailable as why:
+                await refuse(scope, send, str(why), exchange.refusal_headers())
+                return
         scope["session"] = exchange.session
+        is_refused = False
 
         async def send_with_session(message: Message) -> None:
+            nonlocal is_refused
             kind = message["type"]
+            if is_refused:
+                # The application goes on with a response that nobody gets any more.
+                return
             if kind in _STARTS:
                 # A copy: an application may use one list for all its responses.
                 headers = list(message.get("headers") or ())
-                exchange.start(headers)
+                waiter = exchange.start(headers)
+                if waiter is not None:
+                    await waiter.wait()
+                    error = exchange.shortfall(waiter)
+                    if error is not None:
+                        is_refused = True
+                        await refuse(scope, send, str(error), cookies_of(headers))
+                        return
                 message["headers"] = headers
                 await send(message)
                 return
@@ -180,6 +226,7 @@ class SessionMiddleware:
             site,
             path=path,
             is_filtered=is_filtered,
+            policy=self._policy,
         )
 
     async def _lifespan(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -16,6 +16,7 @@ from typing import Any
 from replsession.channel.addresses import check_bind
 from replsession.channel.channel import Channel
 from replsession.channel.multicast import check_group
+from replsession.channel.resolver import check_seeds
 from replsession.config import (
     AUTO_BIND_PORTS,
     MULTICAST_GROUP,
@@ -60,17 +61,22 @@ class Cluster:
 
         Args:
             options: As for :meth:`lan`, but for ``name``. The secret may be short, since nothing
-                leaves the host; so ``bind`` must be a loopback address, ``"lo"`` or ``"auto"``.
+                leaves the host; so ``bind`` must be a loopback address, ``"lo"`` or ``"auto"``,
+                and ``seeds`` loopback addresses.
 
         Raises:
             ConfigError: a value is not allowed.
         """
         _refuse_unknown(options)
         settings = _settings(LOCAL_NAME, on_this_host=True, **options)
-        if not _stays_on_this_host(settings.bind):
+        if settings.bind not in ("auto", "lo", "lo0") and not _is_loopback(settings.bind):
             raise ConfigError(
                 "bind", settings.bind, "a loopback address; Cluster.lan(name) has members elsewhere"
             )
+        for seed in settings.seeds:
+            if not _is_loopback(seed.partition(":")[0]):
+                allowed = "loopback addresses; Cluster.lan(name) has members elsewhere"
+                raise ConfigError("seeds", seed, allowed)
         return cls(settings)
 
     @classmethod
@@ -84,6 +90,7 @@ class Cluster:
         auto_bind: int = AUTO_BIND_PORTS,
         member_name: str | None = None,
         multicast: tuple[str, int] | None = (MULTICAST_GROUP, MULTICAST_PORT),
+        seeds: tuple[str, ...] = (),
         heartbeat_interval_s: float = _TIMING.heartbeat_interval_s,
         drop_after_s: float = _TIMING.drop_after_s,
         **timing: float,
@@ -102,6 +109,10 @@ class Cluster:
             auto_bind: How many ports are tried, 1 to 65535.
             member_name: Name of this member; None: host name and port.
             multicast: IPv4 group and port of the heartbeats; None: no multicast.
+            seeds: Where other members may be found as well, or instead: IPv4 addresses and DNS
+                names, such as ``"10.0.0.5"``, ``"10.0.0.6:4001"``, ``"members.internal:4000"``;
+                without a port, 4000. One that can be reached is enough: members tell each other of
+                the rest. With neither multicast nor seeds a member waits for others to find it.
             heartbeat_interval_s: Seconds between two heartbeats.
             drop_after_s: Seconds of silence after which a member has disappeared.
             timing: Any other field of ``Timing``, in seconds.
@@ -120,6 +131,7 @@ class Cluster:
                 auto_bind=auto_bind,
                 member_name=member_name,
                 multicast=multicast,
+                seeds=seeds,
                 heartbeat_interval_s=heartbeat_interval_s,
                 drop_after_s=drop_after_s,
                 **timing,
@@ -133,7 +145,8 @@ class Cluster:
 
         ``REPLSESSION_CLUSTER`` (``local``, the default; ``lan:NAME``; ``none``),
         ``REPLSESSION_SECRET``, ``REPLSESSION_BIND`` (address or interface), ``REPLSESSION_PORT``,
-        ``REPLSESSION_MEMBER_NAME``. An empty one is as one that is not set.
+        ``REPLSESSION_MEMBER_NAME``, ``REPLSESSION_SEEDS`` (with commas between them). An empty one
+        is as one that is not set.
 
         Args:
             environment: Variables to read; None: those of the process.
@@ -148,6 +161,9 @@ class Cluster:
         kind = options.pop("name", "local")
         if "port" in options:
             options["port"] = _integer(_VARIABLES["port"], options["port"])
+        if "seeds" in options:
+            parts = [part.strip() for part in options["seeds"].split(",")]
+            options["seeds"] = tuple(part for part in parts if part)
         try:
             if kind == "none":
                 return None
@@ -230,6 +246,7 @@ _OPTIONS = (
     "auto_bind",
     "member_name",
     "multicast",
+    "seeds",
     *Timing.__dataclass_fields__,
 )
 _VARIABLES = {
@@ -238,6 +255,7 @@ _VARIABLES = {
     "bind": "REPLSESSION_BIND",
     "port": "REPLSESSION_PORT",
     "member_name": "REPLSESSION_MEMBER_NAME",
+    "seeds": "REPLSESSION_SEEDS",
 }
 
 
@@ -249,11 +267,11 @@ def _refuse_unknown(options: dict[str, Any]) -> None:
             raise ConfigError(option, given, f"no such option, but {', '.join(_OPTIONS)}")
 
 
-def _stays_on_this_host(bind: str) -> bool:
+def _is_loopback(host: str) -> bool:
     try:
-        return ipaddress.IPv4Address(bind).is_loopback
+        return ipaddress.IPv4Address(host).is_loopback
     except ValueError:
-        return bind in ("auto", "lo", "lo0")
+        return host == "localhost"
 
 
 def _settings(
@@ -266,6 +284,7 @@ def _settings(
     auto_bind: int = AUTO_BIND_PORTS,
     member_name: str | None = None,
     multicast: tuple[str, int] | None = (MULTICAST_GROUP, MULTICAST_PORT),
+    seeds: tuple[str, ...] = (),
     **timing: float,
 ) -> ClusterSettings:
     _refuse_unknown(dict(timing))
@@ -280,6 +299,7 @@ def _settings(
         if not isinstance(multicast, tuple) or len(multicast) != 2:
             raise ConfigError("multicast", multicast, "(group, port), or None")
         check_group(*multicast)
+    seeds = check_seeds(seeds)
     if not on_this_host and secret is not None:
         check_secret(secret)
     return ClusterSettings(
@@ -292,6 +312,7 @@ def _settings(
         multicast,
         on_this_host,
         NodeConfig(timing=Timing(**timing)),
+        seeds,
     )
 
 

@@ -15,12 +15,20 @@ from replsession.errors import ConfigError
 KIB = 1024
 MIB = 1024 * KIB
 
+VALUE_BYTES_CEILING = 16 * MIB
+"""A longer value is refused wherever it comes from, so no member may allow more."""
+ITEM_HEAD_BYTES = 4 * KIB
+"""Room for what stands around a value on the wire: names, stamps, the version of its record."""
+
 MULTICAST_GROUP = "228.0.0.4"
 MULTICAST_PORT = 45564
 RECEIVER_PORT = 4000
 AUTO_BIND_PORTS = 100
 MAX_INACTIVE_INTERVAL_S = 1800
 """Source of the five: Tomcat's ``McastService``, ``NioReceiver`` and ``StandardContext``."""
+
+PIECES_OPEN_MIN = 5
+"""Ways in which records in pieces come over one link at the same time."""
 
 
 def is_number(value: object) -> bool:
@@ -58,24 +66,72 @@ class Limits:
     """Chunks of a state transfer under way; bounds the donor's extra memory."""
     transfers_at_once_max: int = 2
     """State transfers that one donor serves; further joiners are sent to the next one."""
+    repair_records_max: int = 8_000
+    """Records of the buckets whose leaves are compared at once; a bucket with more is compared by
+    itself. Bounds the time that one message of a repair round takes, and its size."""
+    repair_digests_max: int = 2_000
+    """Digests of records in one message of a repair round, about 60 KiB; a leaf with more is told
+    of by itself."""
     members_max: int = 64
     """Members and candidates known at a time: a full mesh beyond that is the wrong tool."""
     links_max: int = 256
-    """Links open at a time, those without a HELLO included."""
+    """Links open at a time, those without a HELLO included; also members that one member may list
+    as its neighbours."""
+    seeds_max: int = 256
+    """Addresses tried beside the members known: static ones, and what DNS names resolve to."""
     warm_records_max: int = 4096
     """Records kept as objects; all others are bytes, which garbage collection does not visit."""
+    sleeping_bytes_max: int = 64 * MIB
+    """Sessions that are over, kept until everybody has told its news; beyond it the longest asleep
+    are dropped."""
+    given_up_max: int = 10_000
+    """Sessions remembered that were dropped before all members were known to have what was written
+    to them here; beyond it this member takes another name in its stamps."""
+    expirations_max: int = 10_000
+    """Notices of expiry that wait to be sent; without one the others reap later, and alone."""
     wanted_records_max: int = 10_000
     """Whole records asked for and not yet received; the rest is found by repair."""
     pieces_open_max: int = 256
-    """Records of which some pieces came and others are under way, for each link."""
+    """Records of which some pieces came and others are under way, for each link. At least 5: the
+    outbox, a state transfer, answers to inquiries and both sides of repair send one each at a time,
+    and with fewer they would push one another out."""
     forgotten_max: int = 10_000
     """Members whose dropped tombstones are remembered."""
+    waiting_requests_max: int = 256
+    """Requests that wait for fresh state at a time; further ones are served what is here."""
+    inquiries_per_s_max: int = 200
+    """Inquiries for sessions unknown here or over: after a restart of everything each browser
+    brings an id that verifies and that nobody knows."""
+    unknown_sessions_max: int = 10_000
+    """Sessions remembered for ``unknown_retention_s`` as known to nobody."""
+    tickets_max: int = 1024
+    """Commits that wait for acknowledgements at a time; further ones fail at once."""
 
     def __post_init__(self) -> None:
         for item in fields(self):
             value = getattr(self, item.name)
             if type(value) is not int or value < 1:
                 raise ConfigError(item.name, value, "a whole number above 0")
+        if self.pieces_open_max < PIECES_OPEN_MIN:
+            allowed = f"a whole number of at least {PIECES_OPEN_MIN}"
+            raise ConfigError("pieces_open_max", self.pieces_open_max, allowed)
+        if self.value_bytes_max > VALUE_BYTES_CEILING:
+            allowed = f"at most {VALUE_BYTES_CEILING}, which every member takes"
+            raise ConfigError("value_bytes_max", self.value_bytes_max, allowed)
+        longest = max(self.value_bytes_max, self.piece_bytes) + ITEM_HEAD_BYTES
+        if longest > self.item_bytes_max:
+            raise ConfigError(
+                "frame_bytes_max",
+                self.frame_bytes_max,
+                f"at least {longest + self.chunk_bytes}: chunk_bytes ({self.chunk_bytes}), the "
+                f"greater of value_bytes_max ({self.value_bytes_max}) and piece_bytes "
+                f"({self.piece_bytes}), and {ITEM_HEAD_BYTES} around it",
+            )
+
+    @property
+    def item_bytes_max(self) -> int:
+        """Longest item that fits into a frame, whatever is in the frame already."""
+        return self.frame_bytes_max - self.chunk_bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +142,9 @@ class Timing:
     """Between two heartbeats, and between two pings on a link that is otherwise silent."""
     drop_after_s: float = 3.0
     """Silence after which a member has disappeared. Must exceed twice ``heartbeat_interval_s``."""
+    suspect_s: float = 1.0
+    """How long a silent member has to answer a probe, a fresh dial, or through another member,
+    before it is gone."""
     hello_timeout_s: float = 3.0
     """A link on which no HELLO came by then is closed."""
     acknowledge_within_s: float = 0.01
@@ -99,6 +158,13 @@ class Timing:
     """Longest pause before a member is dialled again."""
     candidate_retention_s: float = 3600.0
     """How long a member that disappeared is dialled without any sign of it."""
+    neighbours_interval_s: float = 30.0
+    """Between two times that members tell each other anew with whom they have links. Changes are
+    told at once; this is for what was missed or misunderstood."""
+    resolve_interval_s: float = 5.0
+    """Between two times that the DNS names of members are resolved."""
+    forget_after_s: float = 3600.0
+    """How long the name of a member that vanished without a goodbye is counted."""
     discovery_s: float = 1.0
     """How long a starting member looks for others before it is the first one."""
     transfer_timeout_s: float = 60.0
@@ -111,6 +177,16 @@ class Timing:
     """A repair round without progress for so long is given up."""
     request_again_s: float = 1.0
     """Before a whole record is asked for once more."""
+    fresh_wait_s: float = 0.005
+    """How long a request waits for a delta that is surely under way, before it asks for it."""
+    fresh_second_s: float = 0.02
+    """After so long without an answer the other members are asked as well."""
+    fresh_timeout_s: float = 0.25
+    """Longest wait of a request for fresh state. Must exceed ``fresh_second_s``."""
+    join_wait_s: float = 5.0
+    """The same while this member has no state yet: it must call no session unknown."""
+    unknown_retention_s: float = 2.0
+    """How long nobody is asked again for a session that all had called unknown, or over."""
     tombstone_retention_s: float = 86_400.0
     """How long an ended session is remembered, so that no late write brings it back."""
     tombstone_margin_s: float = 300.0
@@ -119,6 +195,9 @@ class Timing:
     """Longest time between two announcements of a session's last access."""
     access_batch_s: float = 1.0
     """Announcements of accesses are collected for so long and leave in one message."""
+    expiry_grace_s: float = 2.0
+    """How much longer than a tenth of its interval others wait for news of a session's access
+    before they call it over. Must exceed ``access_batch_s``, and covers the way here."""
     sweep_interval_s: float = 0.25
     """Between two visits to one of the store's buckets."""
     late_timer_s: float = 0.25
@@ -140,6 +219,18 @@ class Timing:
                 "acknowledge_within_s",
                 self.acknowledge_within_s,
                 f"less than acknowledge_timeout_s ({self.acknowledge_timeout_s} s)",
+            )
+        if self.fresh_second_s >= self.fresh_timeout_s:
+            raise ConfigError(
+                "fresh_second_s",
+                self.fresh_second_s,
+                f"less than fresh_timeout_s ({self.fresh_timeout_s} s)",
+            )
+        if self.access_batch_s >= self.expiry_grace_s:
+            raise ConfigError(
+                "expiry_grace_s",
+                self.expiry_grace_s,
+                f"more than access_batch_s ({self.access_batch_s} s)",
             )
         if self.tombstone_margin_s >= self.tombstone_retention_s:
             raise ConfigError(
@@ -175,3 +266,5 @@ class ClusterSettings:
     on_this_host: bool = False
     """Members are on this host only: loopback addresses will do."""
     node: NodeConfig = NodeConfig()
+    seeds: tuple[str, ...] = ()
+    """Where members may be found beside multicast: ``address``, ``address:port``, DNS name."""

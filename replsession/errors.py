@@ -8,6 +8,7 @@ The errors of the package, sorted by whose doing they are.
     ├── SessionError                        you used a session wrongly        at call or commit
     │   ├── UnserializableAttribute (TypeError)   names session, path and type
     │   └── SessionTooLarge (ValueError)
+    ├── ReplicationTimeout (TimeoutError)   too few members hold a write      the write stays
     ├── ClusterStartError                   the cluster could not start       if ``required``
     └── WireError                           a member sent something wrong     never leaves the node
 
@@ -85,6 +86,37 @@ class SessionTooLarge(SessionError, ValueError):
         self.what = what
         self.size = size
         self.bound = bound
+
+
+class ReplicationTimeout(ReplsessionError, TimeoutError):
+    """
+    Not enough members have acknowledged a commit in time, or not enough are there to do so.
+
+    The commit is not undone: it is applied here and on its way to everybody. Whether it survives a
+    crash of this member is indefinite; committing again is safe.
+
+    Args:
+        concern: What was asked for.
+        needed: How many other members had to hold the write.
+        acknowledged: Names of those that do.
+        missing: Names of those that were asked and have not answered.
+    """
+
+    def __init__(
+        self, concern: str, needed: int, acknowledged: tuple[str, ...], missing: tuple[str, ...]
+    ) -> None:
+        super().__init__(concern, needed, acknowledged, missing)
+        self.concern = concern
+        self.needed = needed
+        self.acknowledged = acknowledged
+        self.missing = missing
+
+    def __str__(self) -> str:
+        missing = ", ".join(self.missing) or "no further member is up"
+        return (
+            f"write concern {self.concern!r}: {len(self.acknowledged)} of {self.needed} other "
+            f"members hold the write, missing: {missing}; it is kept, and replicated later"
+        )
 
 
 class ClusterStartError(ReplsessionError):

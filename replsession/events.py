@@ -46,6 +46,21 @@ class MemberLeft:
 
 
 @dataclass(frozen=True, slots=True)
+class MemberUnreachable:
+    """No link with a member can be had, but ``via`` has one: it is up, and seen through others."""
+
+    member: Member
+    via: Member
+
+
+@dataclass(frozen=True, slots=True)
+class MemberReachable:
+    """A member that was seen through others only has a link again."""
+
+    member: Member
+
+
+@dataclass(frozen=True, slots=True)
 class StateRequested:
     """A state transfer begins, from this member."""
 
@@ -54,11 +69,12 @@ class StateRequested:
 
 @dataclass(frozen=True, slots=True)
 class StateReceived:
-    """A state transfer is done."""
+    """A state transfer is done; ``donor`` is the last one, if there were several."""
 
     donor: Member
     sent_at_ms: int
     took_s: float
+    """Since the first donor was asked of whom something is kept."""
     sessions: dict[str, int]
     """Number of sessions for each context."""
     bytes: dict[str, int]
@@ -129,6 +145,8 @@ class SessionExpired:
 Event: TypeAlias = (
     MemberJoined
     | MemberLeft
+    | MemberUnreachable
+    | MemberReachable
     | StateRequested
     | StateReceived
     | StateSkipped

@@ -61,10 +61,17 @@ class Deltas:
 
 
 @dataclass(frozen=True, slots=True)
+class Urge:
+    """A request waits for what I have sent so far: acknowledge it at once."""
+
+
+@dataclass(frozen=True, slots=True)
 class Acknowledge:
     """Everything in exactly this batch is applied in memory; nothing is said of other batches."""
 
     batch: int
+    partial: tuple[Key, ...] = ()
+    """Sessions of the batch of which something is missing here: I do not hold them whole."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,10 +91,41 @@ class Accesses:
 
 
 @dataclass(frozen=True, slots=True)
+class Expiration:
+    """A session that is over at the member that served it last, and with which access."""
+
+    key: Key
+    access: Stamp
+
+
+@dataclass(frozen=True, slots=True)
+class Expirations:
+    """Sessions that I served last and that are over here: judge by what you know, and go by it."""
+
+    expirations: tuple[Expiration, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class RecordRequest:
     """Send me these records whole, if you have them."""
 
     keys: tuple[Key, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RecordInquiry:
+    """A request waits for these records: send at once what you have, or say that you don't."""
+
+    keys: tuple[Key, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RecordAnswer:
+    """Whole records that were inquired for, in pieces if they are long."""
+
+    unknown: tuple[Key, ...]
+    """What is not here."""
+    records: tuple[Delta, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,28 +145,65 @@ class RepairAnswer:
 
 
 @dataclass(frozen=True, slots=True)
-class BucketDigests:
-    """The digest of each record of one bucket."""
+class LeafDigests:
+    """
+    Where in some unequal buckets do we differ?
+
+    A leaf is the part of a bucket whose locators have the same second byte; leaves without records
+    are left out.
+    """
 
     round: int
-    bucket: int
+    step: int
+    """Counts what the initiator sends in this round; the answer has the same one."""
+    first: int
+    """The leaves of the first bucket before this one are compared already."""
+    leaves: dict[int, dict[int, int]]
+    """For each bucket, in the order in which they are to be compared: leaf, and its digest."""
+
+
+@dataclass(frozen=True, slots=True)
+class RecordDigests:
+    """The digest of each of my records in some leaves that differ."""
+
+    round: int
+    step: int
+    next: int | None
+    """Bucket and leaf, as one number of 0 to 65535, from which I did not compare for lack of room;
+    None: all were compared."""
+    leaves: tuple[int, ...]
+    """The leaves that differ, as such numbers; all that I have in them is in ``digests``."""
     digests: dict[Key, int]
 
 
 @dataclass(frozen=True, slots=True)
-class BucketAnswer:
-    """What I lack or have otherwise; what you lack or have otherwise comes as whole records."""
+class RepairRequest:
+    """Here is what I have better, or you lack; send me what I want."""
 
     round: int
-    bucket: int
+    step: int
     wanted: tuple[Key, ...]
+    records: tuple[Delta, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RepairRecords:
+    """What you sent is merged; here is what you want, but for what is left."""
+
+    round: int
+    step: int
+    left: tuple[Key, ...]
+    """Wanted, and not or not wholly sent yet: ask again."""
+    records: tuple[Delta, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class StateRequest:
-    """Send me everything you have."""
+    """Send me everything you have, from this bucket on."""
 
     transfer: int
+    bucket: int
+    """0 to 256; those before it came from another donor."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,10 +215,12 @@ class StateRefused:
 
 @dataclass(frozen=True, slots=True)
 class StateChunk:
-    """A part of the state: whole records, in no order."""
+    """A part of the state: whole records, bucket after bucket."""
 
     transfer: int
     number: int
+    bucket: int
+    """How many buckets, 0 to 256, are complete with this chunk and those before it."""
     records: tuple[Delta, ...]
 
 
@@ -165,22 +242,79 @@ class StateEnd:
     forgotten: dict[MemberId, int]
 
 
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """You were silent for too long: answer this. The program must, not its system."""
+
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class ProbeAnswer:
+    """I am here, and my program runs."""
+
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class Inquiry:
+    """I hear nothing of this member: do you? Not answered by who has no link with it."""
+
+    member: MemberId
+
+
+@dataclass(frozen=True, slots=True)
+class Testimony:
+    """I have a link with this member, and heard it so long ago."""
+
+    member: MemberId
+    heard_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Neighbour:
+    """A member that the sender has a link with."""
+
+    member: MemberId
+    name: str
+    incarnation: int
+    address: Address
+
+
+@dataclass(frozen=True, slots=True)
+class Neighbours:
+    """All members that I have a link with; replaces what I said before."""
+
+    members: tuple[Neighbour, ...]
+
+
 Message: TypeAlias = (
     Hello
     | Status
     | Goodbye
     | Ping
     | Deltas
+    | Urge
     | Acknowledge
     | Accesses
     | RecordRequest
+    | RecordInquiry
+    | RecordAnswer
     | RepairOffer
     | RepairAnswer
-    | BucketDigests
-    | BucketAnswer
+    | LeafDigests
+    | RecordDigests
+    | RepairRequest
+    | RepairRecords
     | StateRequest
     | StateRefused
     | StateChunk
     | StateCredit
     | StateEnd
+    | Probe
+    | ProbeAnswer
+    | Inquiry
+    | Testimony
+    | Neighbours
+    | Expirations
 )

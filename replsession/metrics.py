@@ -29,6 +29,36 @@ class Metrics:
     deltas_acknowledged: int = 0
     accesses_sent: int = 0
     """Access times announced; they travel in batches."""
+    requests_waited: int = 0
+    """Requests that waited for fresh state, or to learn of an unknown session."""
+    requests_stale: int = 0
+    """Requests that were served what was here, although their client had seen more."""
+    requests_not_waited: int = 0
+    """Requests that would have waited, but too many did."""
+    inquiries_sent: int = 0
+    """Members asked, each for one session."""
+    commits_waited: int = 0
+    """Commits with a write concern that had to be waited for."""
+    commits_short: int = 0
+    """Commits that not enough members acknowledged in time. The writes stay."""
+    sessions_expired: int = 0
+    """Sessions that fell asleep here because they were over."""
+    sessions_woken: int = 0
+    """Sleeping sessions that were accessed elsewhere, or written to."""
+    expirations_sent: int = 0
+    """Sessions served last here and over, told to the others; in batches."""
+    expirations_dropped: int = 0
+    """The same, not told because too many waited."""
+    sleeping_dropped: int = 0
+    """Sleeping sessions dropped because all together had too many bytes."""
+    records_refused: int = 0
+    """Sessions unknown here that were over when they came."""
+    writers_renamed: int = 0
+    """Times that this member went on under a new name in its stamps."""
+    sessions_unwritable: int = 0
+    """Sessions ended because no stamp can follow one of theirs."""
+    deltas_too_long: int = 0
+    """Writes that left as a whole record in pieces, since they would fit into no frame."""
     gaps: int = 0
     """Deltas before which something was missing."""
     partial_records: int = 0
@@ -37,9 +67,30 @@ class Metrics:
     records_repaired: int = 0
     """Whole records sent because two members differed."""
     repair_rounds: int = 0
+    """Rounds that this member began, and in which everything was exchanged, both ways."""
+    repair_rounds_given_up: int = 0
+    """Rounds that came to no end: no answer, or one that brings nothing forward."""
+    repair_comparisons: int = 0
+    """Requests for leaves that differ; several in one round where its bounds bite."""
+    repair_exchanges: int = 0
+    """Requests for records; several in one round where they do not fit into one chunk."""
     outboxes_overflowed: int = 0
     sessions_buried: int = 0
     """Writes to sessions that had ended so long ago that their tombstone was dropped."""
+    members_suspected: int = 0
+    """Silences and lost links of members that were looked into."""
+    members_unreachable: int = 0
+    """How often a member could be seen through another one only."""
+    deltas_relayed: int = 0
+    """Deltas and accesses handed on between two members without a link."""
+    candidates_refused: int = 0
+    """Hints to members for whom there was no room."""
+    neighbours_ignored: int = 0
+    """Rows of neighbours beyond what one member may list."""
+    seeds_ignored: int = 0
+    """Addresses of seeds beyond what may be tried."""
+    names_forgotten: int = 0
+    """Names of vanished members no longer counted because there were too many."""
     datagrams_refused: int = 0
     links_refused: int = 0
     values_undecodable: int = 0

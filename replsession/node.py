@@ -6,8 +6,8 @@ after any input, or after several of one turn, call :meth:`Node.ready` and carry
 
 ::
 
-    inputs     listening  datagram_received  link_opened  dial_failed  link_closed  bytes_received
-               timer_fired  open  commit  stop
+    inputs     listening  datagram_received  addresses_found  link_opened  dial_failed  link_closed
+               bytes_received  timer_fired  open  commit  stop
     output     Ready(datagrams, frames, links, events, wake_at)
 
 The node only composes: who is there is ``membership/``, how writes travel is ``replication/``,
@@ -17,49 +17,29 @@ Models: etcd/raft ``rawnode.go``; aioquic ``connection.py``.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Iterable
+from dataclasses import replace
 from random import Random
 
 from replsession import events as e
 from replsession import messages as m
+from replsession.concern import Asked
 from replsession.config import NodeConfig
 from replsession.errors import WireError
 from replsession.events import Event, Member
 from replsession.identity import Address, Key, MemberId
-from replsession.membership.detector import needs_ping, was_late
-from replsession.membership.membership import Close, Dial, Membership
+from replsession.membership.membership import Close, Membership
 from replsession.membership.mesh import Link, LinkId
 from replsession.metrics import Metrics
-from replsession.replication.inbox import Inbox
-from replsession.replication.intake import Intake
-from replsession.replication.joining import Transfers
-from replsession.replication.peers import Peers
-from replsession.replication.pieces import whole
-from replsession.replication.repair import Repair, Repairer
-from replsession.replication.requests import Requests
-from replsession.replication.stream import Stream
-from replsession.replication.transfer import Joiner
+from replsession.ready import Ready
+from replsession.replication.acks import Ticket
+from replsession.replication.freshness import Lookup
+from replsession.replication.replication import Replication
 from replsession.session.change import Change
 from replsession.session.record import Record
-from replsession.session.stamp import HybridClock
-from replsession.session.store import Store
+from replsession.session.stamp import NOTHING_SEEN, Seen
 from replsession.wire import encoding
 from replsession.wire.framing import FrameReader
-
-
-@dataclass(frozen=True, slots=True)
-class Ready:
-    """Everything the channel must do now."""
-
-    datagrams: list[bytes]
-    """Heartbeats to sign and to send to the group."""
-    frames: list[tuple[LinkId, bytes]]
-    """Bytes for each link, in this order."""
-    links: list[Dial | Close]
-    """Orders about links, after the frames."""
-    events: list[Event]
-    wake_at: float
-    """Call ``timer_fired`` no later than this."""
 
 
 class Node:
@@ -86,46 +66,38 @@ class Node:
         *,
         alone: bool = False,
     ) -> None:
-        limits, timing = config.limits, config.timing
-        self.timing = timing
-        self.limits = limits
+        self.timing = config.timing
+        self.limits = config.limits
         self.me = me
-        self.metrics = Metrics()
-        self.store = Store(limits, timing)
-        self.clock = HybridClock()
         self.wall_offset_s = wall_offset_s
         self.alone = alone
         self.is_stopped = False
-        self.membership = Membership(config, me, rng)
-        self.peers = Peers(limits, timing, encoding, self.metrics)
-        self.intake = Intake(
-            self.store, self.clock, me.id, limits, timing, self.metrics, wall_offset_s
-        )
-        self.requests = Requests(
-            self.store, self.clock, me.id, wall_offset_s, self.peers, self.metrics, timing, now
-        )
-        repair = Repair(timing, now + timing.repair_interval_s)
-        self.repairer = Repairer(self.store, self.intake, self.peers, self.metrics, repair)
-        self.transfers = Transfers(
-            self.store,
-            self.intake,
-            self.peers,
-            limits,
-            timing,
-            me.id,
-            Joiner(timing, now),
-            wall_offset_s,
-        )
-        self.stream = Stream(self.store, self.intake, self.peers, self.metrics)
-        self.inbox = Inbox(self.stream, self.repairer, self.transfers)
-        self._readers: dict[LinkId, FrameReader] = {}
-        self._datagrams: list[bytes] = []
+        self.metrics = Metrics()
+        self.membership = Membership(config, me, rng, self.metrics)
         # One list for all rooms, so that events stay in the order in which they happened.
         self._events = self.membership.events
-        self.transfers.events = self.intake.events = self._events
+        rooms = Replication(
+            config,
+            me.id,
+            encoding,
+            self._events,
+            self.metrics,
+            self.membership.linked_with,
+            rng,
+            now,
+            wall_offset_s,
+        )
+        self.replication = rooms
+        self.store, self.clock = rooms.store, rooms.clock
+        self.peers, self.intake, self.requests = rooms.peers, rooms.intake, rooms.requests
+        self.repairer, self.transfers = rooms.repairer, rooms.transfers
+        self.stream, self.inbox, self.waits = rooms.stream, rooms.inbox, rooms.waits
+        self.reaper = rooms.reaper
+        self.waits.freshness.is_whole = self._is_whole
+        self._readers: dict[LinkId, FrameReader] = {}
+        self._datagrams: list[bytes] = []
         self._now = self._started_at = now
-        self._heartbeat_at = self._sweep_at = now
-        self._bucket = 0
+        self.membership.pulse.heartbeat_at = now
         self._wake_at: float | None = None
         self._is_advance_due = True
         """Transfers and repair may have something to do; a commit alone gives them nothing."""
@@ -138,19 +110,37 @@ class Node:
         """Whether this member has its state, or was the first one, and may be given traffic."""
         return self.intake.is_ready
 
-    def open(self, key: Key, now: float, secret_hash: bytes | None = None) -> Record | None:
+    @property
+    def writer(self) -> MemberId:
+        """The id in stamps made here: that of this member, until it had to take another one."""
+        return self.requests.me
+
+    def open(
+        self,
+        key: Key,
+        now: float,
+        secret_hash: bytes | None = None,
+        seen: Seen = NOTHING_SEEN,
+        *,
+        is_final: bool = False,
+    ) -> Record | Lookup | None:
         """
         Look a session up for a request, which counts as an access.
 
         Args:
             key: Where the record is kept.
+            now: Seconds of the monotonic clock.
             secret_hash: What the client's id must have; an id from before a rotation is refused.
+            seen: What the client has seen of the session.
+            is_final: Wait for nobody: take what is here.
 
         Returns:
             The record, which belongs to the store: read from it at once, and never keep it. None if
-            the session is unknown, partial, ended, or over.
+            the session is unknown, partial, ended, or over. A lookup if it is worth waiting for
+            others: when it is done, call this again with *is_final*.
         """
-        return self.requests.open(key, now, secret_hash)
+        self._now = now
+        return self.requests.open(key, now, secret_hash, seen, is_final=is_final)
 
     def commit(self, change: Change, now: float) -> Record | None:
         """
@@ -161,20 +151,40 @@ class Node:
             is gone, so that there is nothing to write to.
         """
         self._now = now
+        if self.reaper.given_up:
+            self.reaper.before_commit(change.key)
         return self.requests.commit(change, now)
+
+    def acknowledgement(
+        self, asked: Asked, keys: Iterable[Key], now: float, *, again: bool = False
+    ) -> Ticket:
+        """
+        Wait until enough members hold what was committed, just before and without a ``ready()``.
+
+        Args:
+            asked: Write concern and time-out.
+            keys: Of the sessions that were committed.
+            now: Seconds of the monotonic clock.
+            again: It was committed earlier, so it is sent once more.
+
+        Returns:
+            The ticket. If it is not done, it comes with :class:`Ready` when it is.
+        """
+        self._now = now
+        view = self.membership.view
+        known = len(view.known_names(now))
+        return self.replication.acknowledgement(asked, keys, view, known, now, again=again)
 
     def listening(self, name: str, address: Address, now: float) -> None:
         """The receiver is bound, perhaps long after the first request: look for others from now."""
-        self._now = self._started_at = self._heartbeat_at = now
+        self._now = self._started_at = self.membership.pulse.heartbeat_at = now
         self.me = self.membership.me = replace(self.me, name=name, address=address)
         self.transfers.joiner.started_at = now
 
     def adopt(self, other: Node, now: float) -> None:
         """Take over the sessions of an earlier start in this process."""
         self._now = now
-        self.store.forget(other.store.forgotten)
-        for record in other.store.records():
-            self.intake.take(whole(record, now), self.me.id, now, in_transfer=True)
+        self.replication.adopt(other.replication, now)
 
     def report(self, context: str) -> None:
         """Tell changes of this context's sessions as events from now on."""
@@ -198,6 +208,11 @@ class Node:
         else:
             self.membership.heartbeat_received(heartbeat, now)
 
+    def addresses_found(self, addresses: Iterable[Address], now: float) -> None:
+        """Members may be at these addresses, and no more at those that were found before."""
+        self._begin(now)
+        self.membership.addresses_found(addresses, now)
+
     def link_opened(
         self,
         link: LinkId,
@@ -213,10 +228,10 @@ class Node:
             hello = self.membership.hello(self.is_ready, now - self._started_at)
             self.peers.send_on(link, hello)
 
-    def dial_failed(self, dial: int, reason: str, now: float) -> None:
-        """An order to dial came to nothing; *reason* is for people."""
+    def dial_failed(self, dial: int, reason: str, now: float, *, refused: bool = False) -> None:
+        """An order to dial came to nothing, *refused*: by a host on which nobody listens there."""
         self._begin(now)
-        self.membership.dial_failed(dial, reason, now)
+        self.membership.dial_failed(dial, reason, now, refused=refused)
         self._follow()
 
     def link_closed(self, link: LinkId, reason: str, now: float) -> None:
@@ -233,7 +248,7 @@ class Node:
         reader = self._readers.get(link)
         if known is None or reader is None:
             return
-        known.last_heard = now
+        self.membership.heard(known, now)
         try:
             for kind, body in reader.feed(data):
                 self._received(known, encoding.decode(kind, body), len(body), now)
@@ -251,28 +266,21 @@ class Node:
         self._is_advance_due = True
         wanted_at, self._wake_at = self._wake_at, None
         if self.alone:
-            self._sweep(now)
+            self.reaper.timer_fired(now)
             return
-        if now >= self._heartbeat_at:
-            self._heartbeat_at = now + self.timing.heartbeat_interval_s
-            heartbeat = m.Heartbeat(self.me.id, self.me.address)
-            self._datagrams.append(encoding.encode_heartbeat(heartbeat))
         self.membership.timer_fired(now, wanted_at)
         for peer in list(self.peers):
             if peer.outbox.is_stuck(now, self.timing):
-                self.membership.give_up(peer.link, "acknowledges nothing", now)
-        for link in self.membership.links.values():
-            if link.member is not None and needs_ping(now, link.last_sent, self.timing):
-                # A sign of life, and who is ready says so again: it counts even if it was lost.
-                self.peers.send_on(link.id, m.Status(True) if self.is_ready else m.Ping())
+                self.membership.doubt(peer.link, "acknowledges nothing", now)
         self.requests.announce(now)
-        self._sweep(now)
+        self.reaper.timer_fired(now)
         self._follow()
 
     def stop(self, now: float) -> None:
         """Leave on purpose: what waits is sent as far as windows allow, then a goodbye."""
         self._now = now
         self.is_stopped = True
+        self.membership.stop()
         self.peers.flush(now)
         # On each link: while both ends dial at once, the other may use one that is none of ours.
         for link in self.membership.links:
@@ -281,13 +289,15 @@ class Node:
     def ready(self) -> Ready:
         """Return what is to be done, once; the next call returns what came up since."""
         now = self._now
+        self.membership.notice_late(now, self._wake_at)
+        for link_id, message in self.membership.messages:
+            self.peers.send_on(link_id, message)
+        self.membership.messages.clear()
         if not self.is_stopped and not self.alone:
             if self._is_advance_due:
                 self._is_advance_due = False
                 self._advance(now)
-            self.transfers.now = now
-            self.peers.flush(now)
-            self.transfers.finish_served(now)
+            self.replication.flush(self.membership.view.reachable, now)
         frames, self.peers.frames = self.peers.frames, []
         for link_id, frame in frames:
             link = self.membership.links.get(link_id)
@@ -295,13 +305,15 @@ class Node:
                 link.last_sent = now
             self.metrics.frames_sent += 1
             self.metrics.bytes_sent += len(frame)
-        datagrams, self._datagrams = self._datagrams, []
+        datagrams = [encoding.encode_heartbeat(beat) for beat in self.membership.pulse.heartbeats]
+        self.membership.pulse.heartbeats.clear()
         orders, self.membership.orders = self.membership.orders, []
         for order in orders:
             if isinstance(order, Close):
                 self._readers.pop(order.link, None)
         self._wake_at = self._next_at(now)
-        return Ready(datagrams, frames, orders, self._taken_events(), self._wake_at)
+        done = self.waits.taken() if not self.waits.is_idle else []
+        return Ready(datagrams, frames, orders, self.taken_events(), done, self._wake_at)
 
     def _begin(self, now: float, *, is_quiet: bool = False) -> None:
         # The timer may be late because we were stopped; what was sent meanwhile waits unread, and
@@ -309,26 +321,27 @@ class Node:
         self._now = now
         if not is_quiet:
             self._is_advance_due = True
-        if was_late(now, self._wake_at, self.timing):
-            self.membership.stopped_ourselves(now)
+        self.membership.notice_late(now, self._wake_at)
+
+    def _is_whole(self) -> bool:
+        linked = {peer.name: None for peer in self.peers}
+        return all(name in linked for name in self.membership.view.known_names(self._now))
 
     def _advance(self, now: float) -> None:
         view = self.membership.view
         up = {member.id: member for member in view if member.id in self.membership.link_of}
         if not self.is_ready:
-            self.transfers.advance([member for member in up.values() if member.ready], up, now)
-            if self.transfers.joiner.done:
+            others_ready = sum(other.ready for other in view.reachable() if other.id not in up)
+            if self.replication.join(up, others_ready, now):
                 self._become_ready()
         if self.is_ready:
-            names = {member.id: member.name for member in up.values() if member.ready}
-            self.repairer.advance(names, now)
-            self.stream.ask(now)
+            self.replication.advance(up, now)
 
     def _become_ready(self) -> None:
-        self.intake.become_ready(self._now)
+        self.replication.become_ready(self._now)
         self._events.append(e.BecameReady())
+        self.membership.pulse.sign = m.Status(True)
         self.peers.send_to_all(m.Status(True))
-        self.repairer.want_all()
 
     def _received(self, link: Link, message: m.Message, encoded: int, now: float) -> None:
         if isinstance(message, m.Hello):
@@ -337,57 +350,44 @@ class Node:
             return
         if link.member is None:
             raise WireError(f"{type(message).__name__} before HELLO")
-        if isinstance(message, m.Goodbye):
-            known = self.membership.view.get(link.member)
-            if known is not None:
-                self.repairer.said_goodbye(known.name)
-            self.membership.goodbye_received(link.id, now)
+        was_ready = self.membership.view.is_ready(link.member)
+        if self.membership.received(link, message, now):
+            self._is_advance_due = True
+            if not was_ready and self.membership.view.is_ready(link.member):
+                self.replication.member_ready(link.member, now)
             return
         peer = self.peers.get(link.member)
-        if peer is None or peer.link != link.id:
-            return
-        if isinstance(message, m.Status):
-            self.membership.view.set_ready(peer.id, message.ready)
-            self._is_advance_due = True
-        elif self.inbox.received(peer, message, encoded, now):
-            self._is_advance_due = True
+        if peer is not None and peer.link == link.id:
+            self._is_advance_due |= self.inbox.received(peer, message, encoded, now)
 
     def _follow(self) -> None:
         """Act on links that came or went: outboxes, donors, repair."""
         if not self.membership.changes:
             return
         self._is_advance_due = True
+        left, self.membership.left = self.membership.left, []
+        for name in left:
+            self.replication.said_goodbye(name)
         changes, self.membership.changes = self.membership.changes, []
         for member, is_up in changes:
             if is_up:
-                self.peers.link_up(member, self.membership.link_of[member])
+                known = self.membership.view.get(member)
+                assert known is not None
+                self.replication.link_up(known, self.membership.link_of[member], self._now)
                 if self.is_ready:
                     self.peers.send(member, m.Status(True))
-                    if self.me.id < member:
-                        self.repairer.repair.want(member)
             else:
-                self.peers.link_down(member)
-                self.repairer.repair.lost(member)
-                self.transfers.link_down(member, self._now)
-
-    def _sweep(self, now: float) -> None:
-        if now < self._sweep_at:
-            return
-        self._sweep_at = now + self.timing.sweep_interval_s
-        for record in self.store.sweep(self._bucket, now, self.repairer.settled_at(now)):
-            self.intake.fell_asleep(record)
-        self._bucket = self.store.next_bucket(self._bucket)
+                is_up = member in self.membership.link_of
+                self.replication.link_down(member, self._now, is_up=is_up)
 
     def _next_at(self, now: float) -> float:
-        at = self._sweep_at
+        at = self.replication.next_at(alone=self.alone)
         if not self.alone:
-            at = min(at, self._heartbeat_at, self.membership.next_at(now))
-            if self.requests.announced:
-                at = min(at, self.requests.announce_at)
-            at = self.peers.acknowledge_at(at)
+            at = min(at, self.membership.next_at(now))
         return max(at, now)
 
-    def _taken_events(self) -> list[Event]:
+    def taken_events(self) -> list[Event]:
+        """Return what happened, once; :meth:`ready` has it, too."""
         for member, deltas in self.peers.overflowed:
             known = self.membership.view.get(member)
             if known is not None:

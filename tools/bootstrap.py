@@ -107,6 +107,12 @@ def test(*arguments: str) -> None:
     step("pytest", *arguments)
 
 
+def soak(*arguments: str) -> None:
+    """Simulate fresh seeds for a given time: make soak ARGS=3600 (seconds; 600 unless given)."""
+    seconds, *others = arguments or ("600",)
+    become("tests.simulation", "--soak", seconds, *others)
+
+
 def bench(*arguments: str) -> None:
     """Run the benchmarks."""
     become("benchmarks", *arguments)
@@ -140,11 +146,12 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "lint": lint,
     "types": types,
     "test": test,
+    "soak": soak,
     "bench": bench,
     "lock": lock,
     "clean": clean,
 }
-TAKES_ARGUMENTS = ("demo", "test", "bench", "lock")
+TAKES_ARGUMENTS = ("demo", "test", "soak", "bench", "lock")
 
 
 def needs_setup(command: str) -> bool:

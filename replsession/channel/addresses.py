@@ -68,8 +68,13 @@ def check_bind(bind: str, field: str = "bind") -> None:
     if address is None:
         if not _may_be_interface(bind):
             raise ConfigError(field, bind, _ALLOWED)
-    elif any(address in network for network in _NOT_DIALLED):
+    elif not can_be_dialled(address):
         raise ConfigError(field, bind, _ALLOWED)
+
+
+def can_be_dialled(address: ipaddress.IPv4Address) -> bool:
+    """Tell whether a member may listen there: not a wildcard, multicast or broadcast address."""
+    return not any(address in network for network in _NOT_DIALLED)
 
 
 def resolve_bind(bind: str, multicast: tuple[str, int] | None, *, loopback_allowed: bool) -> str:
@@ -92,6 +97,14 @@ def resolve_bind(bind: str, multicast: tuple[str, int] | None, *, loopback_allow
     if _ipv4(bind) is not None:
         return bind
     return _address_of_interface(bind)
+
+
+def has_address(host: str) -> bool:
+    """Tell whether an interface has this address, be it up or down; only Linux says so."""
+    if sys.platform != "linux":
+        return False
+    answers = [_asked(name, _SIOCGIFADDR) for _, name in socket.if_nameindex()]
+    return host in [_address_in(answer) for answer in answers if answer is not None]
 
 
 def listen(host: str, port: int, auto_bind: int, backlog: int) -> socket.socket:

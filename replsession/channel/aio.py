@@ -21,17 +21,18 @@ import time
 from collections.abc import Coroutine
 from typing import Any
 
-from replsession.channel.addresses import listen, resolve_bind
 from replsession.channel.dispatch import Dispatcher
 from replsession.channel.heartbeats import Heartbeats
 from replsession.channel.links import Accepting, Link
 from replsession.channel.log import LOGGER, log_event
 from replsession.channel.member import LocalMember, nothing
+from replsession.channel.place import Place
+from replsession.channel.resolver import Resolver
 from replsession.channel.tls import LinkSecurity
 from replsession.config import ClusterSettings
 from replsession.identity import Address
 from replsession.membership.membership import Close, Dial
-from replsession.node import Ready
+from replsession.ready import Ready
 from replsession.security.keys import ClusterKeys
 
 BACKLOG = 128
@@ -68,9 +69,10 @@ class Network:
         self._keys = keys
         self._dispatcher = dispatcher
         self._contexts = contexts
+        self._place = Place(settings, BACKLOG)
         self._security: LinkSecurity | None = None
         self._heartbeats: Heartbeats | None = None
-        self._accepting: Accepting | None = None
+        self._accepting: tuple[Accepting, asyncio.Task[None]] | None = None
         self._links: dict[int, Link] = {}
         self._link_numbers = 0
         self._tasks: set[asyncio.Task[None]] = set()
@@ -92,15 +94,19 @@ class Network:
         """
         settings, node, timing = self.settings, self.member.node, self.member.node.timing
         LOGGER.info("Cluster is about to start")
-        host = self._host()
-        receiver = listen(host, settings.port, settings.auto_bind, BACKLOG)
+        receiver = self._place.bind()
         try:
             address = Address(*receiver.getsockname()[:2])
             LOGGER.info("Receiver server socket bound to /%s", address)
             self._security = LinkSecurity(self._keys, settings.name, node.me.id)
             if settings.multicast is not None:
                 self._heartbeats = Heartbeats(
-                    self.loop, self._keys, settings.multicast, host, self._heard, node.metrics
+                    self.loop,
+                    self._keys,
+                    settings.multicast,
+                    self._place.host,
+                    self._heard,
+                    node.metrics,
                 )
                 self._heartbeats.open()
                 LOGGER.info(
@@ -119,19 +125,46 @@ class Network:
             "Sleeping for up to %d milliseconds to establish cluster membership",
             round(timing.discovery_s * 1000),
         )
-        self._accepting = Accepting(receiver, self.loop, node.metrics)
-        accepting = self._spawn(self._accepting.run(self._accept))
-        accepting.add_done_callback(self._accepting_ended)
+        self._accept_from(receiver)
         self.member.wake = self.wake
         self._tick()
+        if settings.seeds:
+            LOGGER.info("Membership on seeds %s", ", ".join(settings.seeds))
+            resolver = Resolver(
+                self.loop, settings.seeds, timing.resolve_interval_s, self._addresses_found
+            )
+            self._spawn(resolver.run())
 
-    def _host(self) -> str:
-        settings = self.settings
-        if settings.on_this_host and settings.bind == "auto":
-            return "127.0.0.1"
-        return resolve_bind(
-            settings.bind, settings.multicast, loopback_allowed=settings.on_this_host
-        )
+    def _accept_from(self, receiver: socket.socket) -> None:
+        accepting = Accepting(receiver, self.loop, self.member.node.metrics)
+        task = self._spawn(accepting.run(self._accept))
+        task.add_done_callback(self._accepting_ended)
+        self._accepting = accepting, task
+
+    def _move(self) -> None:
+        """Listen elsewhere if this host has got another address."""
+        try:
+            receiver = self._place.bind_anew()
+        except OSError as error:
+            LOGGER.warning("Receiver cannot move: %s", error)
+            return
+        if receiver is None or self._accepting is None:
+            return
+        address = Address(*receiver.getsockname()[:2])
+        LOGGER.warning("This host has another address: receiver moves to /%s", address)
+        accepting, task = self._accepting
+        task.remove_done_callback(self._accepting_ended)
+        task.add_done_callback(lambda _: accepting.abandon())
+        task.cancel()
+        self._accept_from(receiver)
+        if self._heartbeats is not None:
+            self._heartbeats.move(self._place.host)
+        with self.member.lock:
+            node = self.member.node
+            node.listening(node.me.name, address, time.monotonic())
+        # They came from an address that is gone: nothing passes there any more.
+        for link in list(self._links.values()):
+            link.abort()
 
     def wake(self) -> None:
         """Carry out ``ready()`` at the end of this turn of the loop; from any thread."""
@@ -158,6 +191,7 @@ class Network:
             ready = self.member.node.ready()
             told = [peer.link for peer in self.member.node.peers]
         self._carry_out(ready)
+        self.member.release()
         if self._timer is not None:
             self._timer.cancel()
         if self._heartbeats is not None:
@@ -171,7 +205,7 @@ class Network:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         if self._accepting is not None:
-            await self._accepting.close()
+            await self._accepting[0].close()
         LOGGER.info("Cluster has stopped")
 
     async def _links_closed(self, patience_s: float) -> None:
@@ -187,12 +221,13 @@ class Network:
         """Give sockets back when the loop ends, or has ended, without a word to us."""
         self.is_abandoned = self._is_stopping = self._is_stopped = True
         self.member.wake = nothing
+        self.member.release()
         if self._timer is not None:
             self._timer.cancel()
         if self._heartbeats is not None:
             self._heartbeats.close()
         if self._accepting is not None:
-            self._accepting.abandon()
+            self._accepting[0].abandon()
         if not self.loop.is_closed():
             for link in list(self._links.values()):
                 link.abort()
@@ -219,6 +254,8 @@ class Network:
 
     def _carry_out(self, ready: Ready) -> None:
         self._write(ready.frames)
+        if ready.datagrams and not self._is_stopping:
+            self._move()
         if self._heartbeats is not None:
             for payload in ready.datagrams:
                 self._heartbeats.send(payload)
@@ -227,6 +264,8 @@ class Network:
                 self._close(order)
             elif not self._is_stopping:
                 self._spawn(self._dial(order))
+        if ready.done:
+            self.member.finish(ready.done)
         if ready.events:
             self._tell(ready)
         if not self._is_stopping:
@@ -279,6 +318,11 @@ class Network:
             self.member.node.datagram_received(payload, source, time.monotonic())
         self.wake()
 
+    def _addresses_found(self, addresses: list[Address]) -> None:
+        with self.member.lock:
+            self.member.node.addresses_found(addresses, time.monotonic())
+        self.wake()
+
     def _link(self, dial: int | None, address: Address) -> Link:
         self._link_numbers += 1
         return Link(self._link_numbers, dial, address, self)
@@ -294,7 +338,7 @@ class Network:
 
     async def _dial(self, order: Dial) -> None:
         assert self._security is not None
-        reason = "connection lost"
+        reason, refused = "connection lost", False
         try:
             async with asyncio.timeout(DIAL_TIMEOUT_S):
                 await self.loop.create_connection(
@@ -307,7 +351,7 @@ class Network:
             return
         except (ConnectionRefusedError, ConnectionResetError):
             # Reset: the kernel had accepted for a process that died before it could answer.
-            reason = "connection refused"
+            reason, refused = "connection refused", True
         except TimeoutError:
             reason = "no answer"
         except ssl.SSLError as error:
@@ -318,7 +362,8 @@ class Network:
             # A host that a member gave, and that cannot be one.
             reason = str(error)
         with self.member.lock:
-            self.member.node.dial_failed(order.dial, reason, time.monotonic())
+            now = time.monotonic()
+            self.member.node.dial_failed(order.dial, reason, now, refused=refused)
         self.wake()
 
     def link_opened(self, link: Link) -> None:

@@ -25,14 +25,20 @@ import weakref
 from replsession.channel.aio import Network
 from replsession.channel.dispatch import Dispatcher, Receiver
 from replsession.channel.log import LOGGER, log_event
-from replsession.channel.member import LocalMember
+from replsession.channel.member import Committed, LocalMember
 from replsession.channel.threaded import LoopThread
+from replsession.channel.waiting import Waiter
+from replsession.concern import NOTHING_ASKED, Asked
 from replsession.config import ClusterSettings
 from replsession.errors import ClusterStartError
+from replsession.events import Event
+from replsession.identity import Key
 from replsession.metrics import Metrics
+from replsession.replication.freshness import Lookup
 from replsession.security.keys import ClusterKeys
 from replsession.session.change import Change
 from replsession.session.context import Identity, Loaded
+from replsession.session.stamp import Seen
 
 RETRY_S = 5.0
 NOT_STARTED, STARTING, RUNNING, STOPPED = "not started", "starting", "running", "stopped"
@@ -54,6 +60,8 @@ class Channel:
         self.settings = settings
         self.required = required
         self.contexts: dict[str, None] = {}
+        self.expiring: dict[str, None] = {}
+        """Applications whose sessions end when this process stops."""
         self._keys = (
             None
             if settings is None or settings.secret is None
@@ -111,30 +119,53 @@ class Channel:
             return self._state
         return READY if self.member.node.is_ready else "state transfer"
 
-    def register(self, context: str, receiver: Receiver | None) -> None:
-        """Add an application; *receiver* gets the events of its sessions, None: nobody listens."""
+    def register(
+        self, context: str, receiver: Receiver | None, *, expire_on_stop: bool = False
+    ) -> None:
+        """
+        Add an application.
+
+        Args:
+            context: Its name.
+            receiver: Gets the events of its sessions; None: nobody listens.
+            expire_on_stop: Whether a graceful stop ends the sessions that were served last here.
+        """
         self.contexts[context] = None
+        if expire_on_stop:
+            self.expiring[context] = None
         if receiver is not None:
             self.dispatcher.receivers[context] = receiver
             if self._member is not None:
                 with self._member.lock:
                     self._member.node.report(context)
 
-    def open(self, identity: Identity) -> Loaded | None:
-        """Look a session up for a request, after :meth:`ensure_started`."""
+    def open(self, identity: Identity, seen: Seen) -> Loaded | Waiter | None:
+        """Look a session up for a request, after :meth:`ensure_started`; see the member's."""
         member = self._member or self._made_member()
-        loaded = member.open(identity)
+        loaded = member.open(identity, seen)
         if member.told:
             self._tell_alone(member)
         return loaded
+
+    def opened_at_last(self, identity: Identity, lookup: Lookup) -> Loaded | None:
+        """Return what is here after a wait; see :meth:`LocalMember.opened_at_last`."""
+        return (self._member or self._made_member()).opened_at_last(identity, lookup)
+
+    def reserve(self, key: Key) -> Seen:
+        """Return what a token must name that is printed before its request has committed."""
+        return (self._member or self._made_member()).reserve(key)
 
     def is_current(self, identity: Identity) -> bool:
         """Tell whether an id is still that of a session that lives; see :meth:`open`."""
         return (self._member or self._made_member()).is_current(identity)
 
-    def commit(self, changes: tuple[Change, ...]) -> bytes | None:
+    def commit(self, changes: tuple[Change, ...], asked: Asked = NOTHING_ASKED) -> Committed | None:
         """Apply and replicate what a request changed; see :meth:`LocalMember.commit`."""
-        return (self._member or self._made_member()).commit(changes)
+        return (self._member or self._made_member()).commit(changes, asked)
+
+    def acknowledgement(self, key: Key, asked: Asked) -> Waiter:
+        """Wait for what was committed earlier; see :meth:`LocalMember.acknowledgement`."""
+        return (self._member or self._made_member()).acknowledgement(key, asked)
 
     def ensure_started(self) -> None:
         """
@@ -175,7 +206,9 @@ class Channel:
         """Leave the cluster with a goodbye, if the member lives on this loop or on a thread."""
         if self._pid != os.getpid():
             return
-        if self._thread is not None:
+        if self.settings is None:
+            self._end_served()
+        elif self._thread is not None:
             self._thread.stop()
             self._stopped()
         elif self._loop is not None and self._loop is asyncio.get_running_loop():
@@ -269,8 +302,14 @@ class Channel:
     async def _stop_network(self) -> None:
         if self._retry is not None:
             self._retry.cancel()
+        self._end_served()
         if self._network is not None:
             await self._network.stop()
+
+    def _end_served(self) -> None:
+        """End sessions that are to end with this process; their listeners hear it at once."""
+        if self.expiring and self._member is not None:
+            self._tell_now(self._member.end_served(self.expiring), self._member)
 
     def _stopped(self) -> None:
         self._state = STOPPED
@@ -292,6 +331,9 @@ class Channel:
 
     def _tell_alone(self, member: LocalMember) -> None:
         events, member.told = member.told, []
+        self._tell_now(events, member)
+
+    def _tell_now(self, events: list[Event], member: LocalMember) -> None:
         for event in events:
             log_event(event, (), member.node.timing)
             self.dispatcher.put(event, member.node.metrics)

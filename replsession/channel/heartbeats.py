@@ -53,6 +53,11 @@ class Heartbeats:
         self._sockets = open_sockets(*self._group, self._interface_address)
         self._loop.add_reader(self._sockets[0].fileno(), self._readable)
 
+    def move(self, interface_address: str) -> None:
+        """Use another address of this host; the next heartbeat makes the sockets for it."""
+        self.close()
+        self._interface_address = interface_address
+
     def send(self, payload: bytes) -> None:
         """Send a heartbeat; without sockets, try to get some first."""
         try:

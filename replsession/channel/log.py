@@ -24,6 +24,14 @@ def log_event(event: e.Event, contexts: Iterable[str], timing: Timing) -> None:
             LOGGER.info("Replication member added: %s", _one_line(member))
         case e.MemberLeft(member, reason):
             LOGGER.info("Received member disappeared: %s (%s)", _one_line(member), reason)
+        case e.MemberUnreachable(member, via):
+            LOGGER.warning(
+                "Member %s cannot be reached, but through %s",
+                _one_line(member),
+                _one_line(via.name),
+            )
+        case e.MemberReachable(member):
+            LOGGER.info("Member %s can be reached again", _one_line(member))
         case e.LinkRefused(address, reason):
             LOGGER.warning("Link with %s closed: %s", address, reason)
         case e.OutboxOverflowed(member, deltas):

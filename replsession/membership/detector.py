@@ -28,6 +28,18 @@ def was_late(now: float, wanted_at: float | None, timing: Timing) -> bool:
     return wanted_at is not None and now - wanted_at > timing.late_timer_s
 
 
+def heard_lately(heard_at: float, suspected_at: float, timing: Timing) -> bool:
+    """
+    Tell whether what another member heard of a suspect shows that it is alive.
+
+    Only half of ``drop_after_s`` counts. A member that died is heard by all for the last time
+    within two heartbeats, so at the first suspicion others may have heard it "lately" as well; one
+    that lives is heard within two heartbeats of any moment. (Where ``drop_after_s`` is less than
+    four heartbeats the two cannot be told apart, and a member that lives may be called gone.)
+    """
+    return heard_at > suspected_at - timing.drop_after_s / 2
+
+
 def redial_pause(failures: int, timing: Timing) -> float:
     """Return how long to wait before the next dial after so many failures in a row."""
     return min(timing.redial_max_s, timing.redial_min_s * 2.0 ** min(failures, 16))

@@ -7,6 +7,11 @@ Rules of this file (docs/design.md; each has a simulation that fails without it)
    been dropped here do not create it; it is buried with a new tombstone, which is sent on. Only a
    member that is ready judges, since one that is joining has not yet seen what it must know.
 2. A tombstone at or past its retention is not taken: repair would hand it round for ever.
+3. A sleeping session stays so whatever comes of it, but for a fresher access. Who sends it as if it
+   were awake, and lacks something of it, gets it.
+4. An unknown session that is over by what its news say is not begun with. Only a state transfer
+   tells of such, and who says that it sleeps there: it comes in as sleeping. So does one of which
+   only a part was known, if it is over when the rest comes.
 5. A record made without the birth of its session is asked for, whole, until one came from a holder
    that has all of it.
 9. Stamps raise the clock. They are never compared with a wall clock.
@@ -14,21 +19,28 @@ Rules of this file (docs/design.md; each has a simulation that fails without it)
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from math import inf
 
 from replsession.config import Limits, Timing
 from replsession.events import Event, SessionChanged, SessionExpired
 from replsession.identity import Key, MemberId
 from replsession.messages import Access
 from replsession.metrics import Metrics
+from replsession.replication.outbox import HELD_ALL
 from replsession.session.delta import Delta
-from replsession.session.expiry import is_over
+from replsession.session.expiry import is_over, is_too_old
 from replsession.session.record import SECRET, Merge, Record
 from replsession.session.stamp import HybridClock, Stamp
 from replsession.session.store import Store
 
 REQUESTS_MAX = 5
 """How often a whole record is asked for before repair is left to find it."""
+
+
+def _nobody(key: Key) -> None:
+    """Nobody puts pieces together."""
 
 
 @dataclass(slots=True)
@@ -43,7 +55,11 @@ class Want:
 
 @dataclass(slots=True)
 class Intake:
-    """Merges what comes in; ``buried`` and ``stale`` say what must be sent because of it."""
+    """
+    Merges what comes in; ``buried`` and ``stale`` say what must be sent because of it.
+
+    ``me`` is the id in stamps that are made here (:attr:`Node.writer`).
+    """
 
     store: Store
     clock: HybridClock
@@ -60,30 +76,57 @@ class Intake:
     buried: list[Record] = field(default_factory=list)
     """New tombstones for sessions that ended long ago: for everybody."""
     stale: list[Record] = field(default_factory=list)
-    """Tombstones that the sender of the news does not know: for that member."""
+    """Tombstones and sleeping records that the sender of the news does not know: for it."""
+    tracked: dict[Key, int] = field(default_factory=dict)
+    """Sessions with open tickets; ``acks.py`` keeps it."""
+    lost_pieces: Callable[[Key], None] = _nobody
+    """Is told of a record of which a piece was refused."""
+    confirmed: list[tuple[MemberId, Key, int]] = field(default_factory=list)
+    """What whole records said of our own writes: holder, session, clock value."""
 
-    def take(self, delta: Delta, sender: MemberId, now: float, *, in_transfer: bool) -> None:
-        """Merge one delta, tombstone or record; *in_transfer*: listeners do not hear of it."""
+    def take(self, delta: Delta, sender: MemberId, now: float, *, in_transfer: bool) -> bool:
+        """
+        Merge one delta, tombstone or record; *in_transfer*: listeners do not hear of it.
+
+        Returns:
+            Whether all that *delta* stands for and follows is here, so that it could be served.
+        """
         self._observe(delta)
         if delta.destroyed and delta.destroyed_age_s >= self.timing.tombstone_retention_s:
-            return
+            return True
         record = self._known(delta.key, now)
+        before = None
         if record is None:
-            if self._bury(delta, now):
-                return
-            record = Record.from_delta(delta, now)
-            self.store.add(record)
-            before = None
-            if not record.complete and (delta.since is not None or not delta.complete):
-                self.metrics.partial_records += 1
-        else:
-            before = self._visible(record) if delta.key.context in self.reported else None
-        secret_hash = record.value(SECRET)
+            record = self._begun(delta, now, in_transfer=in_transfer)
+            if record is None:
+                return True
+        elif delta.key.context in self.reported:
+            before = self._visible(record)
+        secret_hash, accessed = record.value(SECRET), record.last_accessed
+        was_complete = record.complete
         merge = record.merge(delta, now)
-        self._settle(record, delta, merge, now)
+        self._settle(record, delta, merge, accessed, now)
         self._judge(record, delta, merge, sender, now)
+        if record.is_served and not (was_complete and delta.asleep_s is None):
+            self._doze(record, delta, now, is_new=not was_complete)
         if delta.key.context in self.reported and not in_transfer:
             self._report(record, before, secret_hash)
+        if delta.since is None and delta.complete:
+            self._holds(delta, sender)
+        is_whole = record.complete and (delta.piece is None or delta.complete)
+        return is_whole and merge is not Merge.GAP
+
+    def mark(self, record: Record | None) -> int:
+        """Return up to where a member that has this record holds our writes."""
+        if record is None or record.destroyed is not None:
+            return HELD_ALL
+        return record.version.get(self.me, 0)
+
+    def _holds(self, delta: Delta, sender: MemberId) -> None:
+        # Rule 8: a whole record says what its holder has of ours.
+        if delta.key in self.tracked:
+            mark = HELD_ALL if delta.destroyed else delta.version.get(self.me, 0)
+            self.confirmed.append((sender, delta.key, mark))
 
     def become_ready(self, now: float) -> None:
         """Judge from now on, and ask for what the state transfer did not make whole."""
@@ -103,8 +146,31 @@ class Intake:
         record = self.store.get(access.key)
         if record is None or record.destroyed is not None:
             return
-        if record.touch(access.access, now - access.idle_s):
-            self._wake(record, now)
+        accessed = record.last_accessed
+        record.touch(access.access, now - access.idle_s)
+        self._wake(record, accessed, now)
+
+    def _begun(self, delta: Delta, now: float, *, in_transfer: bool) -> Record | None:
+        if self._bury(delta, now):
+            return None
+        if delta.destroyed is None and self._is_refused(delta, in_transfer=in_transfer):
+            self.metrics.records_refused += 1
+            # Further pieces may find the session begun by other news: they make nothing whole.
+            self.lost_pieces(delta.key)
+            return None
+        record = Record.from_delta(delta, now)
+        if delta.asleep_s is not None or (in_transfer and is_too_old(delta)):
+            record.asleep = True
+            record.ended_at = now - (delta.asleep_s or 0.0)
+        self.store.add(record)
+        if not record.complete and (delta.since is not None or not delta.complete):
+            self.metrics.partial_records += 1
+        return record
+
+    def _is_refused(self, delta: Delta, *, in_transfer: bool) -> bool:
+        if delta.asleep_s is not None:
+            return delta.asleep_s >= self.timing.tombstone_retention_s
+        return not in_transfer and is_too_old(delta)
 
     def _known(self, key: Key, now: float) -> Record | None:
         record = self.store.get(key)
@@ -137,7 +203,9 @@ class Intake:
         self.buried.append(record)
         return True
 
-    def _settle(self, record: Record, delta: Delta, merge: Merge, now: float) -> None:
+    def _settle(
+        self, record: Record, delta: Delta, merge: Merge, accessed: float, now: float
+    ) -> None:
         if merge is not Merge.KNOWN:
             self.store.changed(record.key)
         if record.destroyed is not None:
@@ -145,12 +213,28 @@ class Intake:
             if delta.destroyed is None:
                 self.stale.append(record)
         elif record.asleep:
-            self._wake(record, now)
+            self._wake(record, accessed, now)
+            if record.asleep and _lacks_something(delta, record):
+                self.stale.append(record)
 
-    def _wake(self, record: Record, now: float) -> None:
-        if record.asleep and not is_over(record, now, self.timing, grace=True):
-            record.asleep = False
-            self.store.changed(record.key)
+    def _doze(self, record: Record, delta: Delta, now: float, *, is_new: bool) -> None:
+        # Who has it asleep has waited for news of another access. And nobody was served by one that
+        # was not whole.
+        is_for_us = is_new or record.access == delta.access
+        if is_for_us and is_over(record, now, self.timing, grace=False):
+            self.metrics.sessions_expired += 1
+            self.store.put_to_sleep(record.key, now, -inf)
+            if not is_new:
+                self.fell_asleep(record)
+
+    def _wake(self, record: Record, accessed: float, now: float) -> None:
+        if (
+            record.asleep
+            and record.last_accessed > accessed
+            and not is_over(record, now, self.timing, grace=False)
+        ):
+            self.metrics.sessions_woken += 1
+            self.store.wake(record, now)
 
     def _judge(
         self, record: Record, delta: Delta, merge: Merge, sender: MemberId, now: float
@@ -190,7 +274,7 @@ class Intake:
         self, record: Record, before: dict[str, bytes] | None, secret_hash: bytes | None
     ) -> None:
         after = self._visible(record)
-        if before is None and after is None:
+        if before is None and (after is None or record.asleep):
             return
         old, new = before or {}, after or {}
         names = {**old, **new}
@@ -205,3 +289,13 @@ class Intake:
                     record.key, secret, before is None, destroyed, () if destroyed else changes
                 )
             )
+
+
+def _lacks_something(delta: Delta, record: Record) -> bool:
+    """Tell whether who sent a whole record as one that is awake lacks writes of *record*."""
+    if delta.since is not None or delta.asleep_s is not None:
+        return False
+    if delta.piece is not None:
+        # What a piece lacks may be in another one; they all came when the last one did.
+        return delta.piece.number == delta.piece.pieces - 1
+    return delta.attributes != record.attributes

@@ -29,8 +29,8 @@ from replsession.messages import (
 )
 from replsession.replication.intake import Intake
 from replsession.replication.peers import Peer, Peers
-from replsession.replication.transfer import Donor, Joiner
-from replsession.session.store import BUCKETS, Store
+from replsession.replication.transfer import Donor, Joiner, bucket_by_bucket
+from replsession.session.store import Store
 
 
 @dataclass(slots=True)
@@ -51,8 +51,19 @@ class Transfers:
     now: float = 0.0
     """Time of the latest input; ages in chunks are measured from it."""
 
-    def advance(self, ready: list[Member], up: dict[MemberId, Member], now: float) -> None:
-        """Go on with the own transfer: choose a donor, give up on one, or finish."""
+    def advance(
+        self, ready: list[Member], up: dict[MemberId, Member], now: float, others_ready: int = 0
+    ) -> None:
+        """
+        Go on with the own transfer: choose a donor, give up on one, or finish.
+
+        Args:
+            ready: Members that can be asked.
+            up: All members with a link.
+            now: Seconds of the local monotonic clock.
+            others_ready: Ready members whose link is gone, perhaps for a moment: while there are
+                any, this is not the first member.
+        """
         joiner = self.joiner
         self.now = now
         if joiner.done:
@@ -64,14 +75,15 @@ class Transfers:
         if joiner.is_overdue(now):
             joiner.done = True
             self.events.append(StateGivenUp(now - joiner.started_at))
-        elif joiner.nobody_came(now, len(ready)):
+        elif joiner.nobody_came(now, len(ready) + others_ready):
             joiner.done = True
             self.events.append(StateSkipped())
         else:
             donor = joiner.choose(ready, self.me, now)
             if donor is not None:
                 self.asked = donor
-                self.peers.send(donor.id, StateRequest(joiner.begin(donor.id, now)))
+                transfer = joiner.begin(donor.id, now)
+                self.peers.send(donor.id, StateRequest(transfer, joiner.complete))
                 self.events.append(StateRequested(donor))
 
     def link_down(self, member: MemberId, now: float) -> None:
@@ -85,12 +97,16 @@ class Transfers:
             self._lose_donor("its link is gone", now - self.timing.request_again_s)
 
     def requested(self, peer: Peer, message: StateRequest, now: float) -> None:
-        """A joiner asks for state."""
+        """A joiner asks for state; what it asked before, or says twice, is no request."""
+        if message.transfer <= peer.served:
+            return
         serving = sum(other.donor is not None and other is not peer for other in self.peers)
         if not self.joiner.done or serving >= self.limits.transfers_at_once_max:
             self.peers.send(peer.id, StateRefused(message.transfer))
             return
-        peer.donor = Donor(message.transfer, self._encoded_records(), now)
+        peer.served = message.transfer
+        encoded = bucket_by_bucket(message.bucket, self._encoded_records)
+        peer.donor = Donor(message.transfer, encoded, now)
 
     def refused(self, peer: Peer, message: StateRefused) -> None:
         """The donor has no time for us."""
@@ -106,10 +122,8 @@ class Transfers:
         if joiner.donor != peer.id or joiner.transfer != message.transfer:
             return
         joiner.heard_at = now
-        if message.number in joiner.chunks:
-            return
-        joiner.chunks[message.number] = None
-        self._count(message, encoded)
+        if joiner.chunk_came(message.number, message.bucket):
+            self._count(message, encoded)
 
     def credit_received(self, peer: Peer, message: StateCredit, now: float) -> None:
         """The joiner merged a chunk: send more, and the end after the last one."""
@@ -145,13 +159,14 @@ class Transfers:
         assert self.asked is not None
         self.store.forget(message.forgotten)
         joiner.done = True
+        came = joiner.received()
         self.events.append(
             StateReceived(
                 self.asked,
                 message.sent_at_ms,
                 now - joiner.asked_at,
-                dict(joiner.sessions),
-                dict(joiner.bytes),
+                {context: part.sessions for context, part in came.items()},
+                {context: part.bytes for context, part in came.items()},
             )
         )
 
@@ -161,20 +176,17 @@ class Transfers:
         self.events.append(DonorLost(self.asked, reason))
 
     def _count(self, message: StateChunk, encoded: int) -> None:
-        joiner = self.joiner
         for record in message.records:
-            context = record.key.context
-            is_new = record.destroyed is None and (record.piece is None or not record.piece.number)
-            joiner.sessions[context] = joiner.sessions.get(context, 0) + is_new
+            is_first = record.piece is None or not record.piece.number
+            is_session = record.destroyed is None and is_first
             share = encoded // len(message.records)
-            joiner.bytes[context] = joiner.bytes.get(context, 0) + share
+            self.joiner.count(record.key, share, is_session=is_session)
 
-    def _encoded_records(self) -> Iterator[bytes]:
+    def _encoded_records(self, bucket: int) -> Iterator[bytes]:
         retention = self.timing.tombstone_retention_s
-        for bucket in range(BUCKETS):
-            for key in self.store.keys(bucket):
-                record = self.store.peek(key)
-                if record is None:
-                    continue
-                if record.destroyed is None or self.now - record.ended_at < retention:
-                    yield from self.peers.encoded_record(record, self.now)
+        for key in self.store.keys(bucket):
+            record = self.store.peek(key)
+            if record is None:
+                continue
+            if record.destroyed is None or self.now - record.ended_at < retention:
+                yield from self.peers.encoded_record(record, self.now)

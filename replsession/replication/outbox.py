@@ -4,22 +4,26 @@ Outboxes: what waits for each member, and what was sent and is not acknowledged.
 Rules of this file:
 
 1. A writer never waits for a member: what does not fit empties the outbox and marks it for repair.
-   What repair itself sends does not: it is put in while there is room, and the rest comes later. So
-   the outbox holds at most its bounds and one whole record.
+   Whole records that a member asked for do not: they are put in while there is room, and the rest
+   is left to repair. So the outbox holds at most its bounds and one whole record.
 2. An item is encoded once, and the same bytes go to every member.
 3. While the window of a member is open, items leave as they came. While it is closed, deltas of one
-   session are joined into one, which keeps the first ``since``.
+   session are joined into one, which keeps the first ``since``; but not those that would be too
+   long for a frame together, nor those from before and after this member took a new name.
 4. An acknowledgement names one batch exactly; it says nothing of the batches before it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from dataclasses import dataclass
 
 from replsession.config import Limits, Timing
 from replsession.identity import Key
-from replsession.session.delta import Delta, joined
+from replsession.session.delta import Delta, joined, may_join
+
+HELD_ALL = 2**64
+"""Mark of the end of a session: above the clock value of every write."""
 
 
 @dataclass(slots=True)
@@ -31,6 +35,8 @@ class Item:
     delta: Delta | None = None
     """Set where it was joined from others; a fresh commit is kept as bytes only."""
     is_stream: bool = True
+    mark: int = 0
+    """Who has taken this in holds the session's writes of this member up to here."""
 
 
 @dataclass(slots=True)
@@ -41,6 +47,8 @@ class Batch:
     items: int
     bytes: int
     sent_at: float
+    marks: dict[Key, int] | None = None
+    """For sessions with open tickets: what an acknowledgement of this batch says of them."""
 
 
 class Outbox:
@@ -95,24 +103,12 @@ class Outbox:
         return self.in_flight_bytes < self._limits.window_bytes
 
     @property
-    def is_half_full(self) -> bool:
-        """Whether work that can wait, such as repair, should."""
-        return 2 * self._bytes >= self._limits.outbox_bytes_max or (
-            2 * len(self._items) >= self._limits.outbox_deltas_max
-        )
-
-    @property
     def has_room(self) -> bool:
         """Whether a whole record may be put in."""
         return (
             len(self._items) < self._limits.outbox_deltas_max
             and self._bytes < self._limits.outbox_bytes_max
         )
-
-    @property
-    def has_wholes(self) -> bool:
-        """Whether whole records wait. More of them should not come before these have left."""
-        return bool(self._wholes)
 
     def holds_whole(self, key: Key, content: int) -> bool:
         """Tell whether a whole record with this content waits already."""
@@ -135,16 +131,23 @@ class Outbox:
         """Take in an item; return how many were thrown away because there was no room."""
         if not self.is_open and item.is_stream:
             at = self._index.get(item.key)
-            if at is not None:
-                self._join(at, item)
+            if at is not None and self._join(at, item):
                 return self._overflow()
             self._index[item.key] = len(self._items)
         self._items.append(item)
         self._bytes += len(item.encoded)
         return self._overflow()
 
-    def next_batch(self, now: float) -> tuple[int, list[bytes]] | None:
-        """Return number and items of the next frame; None: nothing waits, or it must."""
+    def next_batch(
+        self, now: float, tracked: Container[Key] = ()
+    ) -> tuple[int, list[bytes]] | None:
+        """
+        Return number and items of the next frame; None: nothing waits, or it must.
+
+        Args:
+            now: Seconds of the local monotonic clock.
+            tracked: Sessions with open tickets.
+        """
         if not self._items or not self.is_open:
             return None
         size = taken = 0
@@ -154,6 +157,8 @@ class Outbox:
             if size >= self._limits.chunk_bytes:
                 break
         batch = Batch(self._next_batch, taken, size, now)
+        if tracked:
+            batch.marks = _marks(self._items[:taken], tracked)
         self._next_batch += 1
         encoded = [item.encoded for item in self._items[:taken]]
         if self._wholes:
@@ -180,14 +185,19 @@ class Outbox:
             return now - batch.sent_at >= timing.acknowledge_timeout_s
         return False
 
-    def _join(self, at: int, item: Item) -> None:
+    def _join(self, at: int, item: Item) -> bool:
         held = self._items[at]
         first = held.delta or self._decode(held.encoded)
         second = item.delta or self._decode(item.encoded)
+        if not may_join(first, second):
+            return False
         delta = joined(first, second)
         encoded = self._encode(delta)
+        if len(encoded) > self._limits.item_bytes_max:
+            return False
         self._bytes += len(encoded) - len(held.encoded)
-        self._items[at] = Item(held.key, encoded, delta)
+        self._items[at] = Item(held.key, encoded, delta, mark=max(held.mark, item.mark))
+        return True
 
     def _overflow(self) -> int:
         if (
@@ -202,3 +212,11 @@ class Outbox:
         self._bytes = 0
         self.needs_repair = True
         return count
+
+
+def _marks(items: list[Item], tracked: Container[Key]) -> dict[Key, int] | None:
+    marks: dict[Key, int] = {}
+    for item in items:
+        if item.key in tracked:
+            marks[item.key] = max(marks.get(item.key, 0), item.mark)
+    return marks or None

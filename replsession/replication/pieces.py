@@ -11,8 +11,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from replsession.config import Limits
+from replsession.identity import Key
 from replsession.session.delta import Delta, Piece, Write
-from replsession.session.record import Record
+from replsession.session.record import INTERVAL, Record
 
 
 def whole(record: Record, now: float) -> Delta:
@@ -30,11 +31,17 @@ def whole(record: Record, now: float) -> Delta:
         None,
         record.destroyed,
         now - record.ended_at if record.destroyed is not None else 0.0,
+        now - record.ended_at if record.asleep else None,
     )
 
 
 def pieces(delta: Delta, transfer: int, limits: Limits) -> Iterator[Delta]:
-    """Yield a whole record as it is, or in pieces of about ``piece_bytes``."""
+    """
+    Yield a whole record as it is, or in pieces of about ``piece_bytes``.
+
+    Each piece has the limits of the session, so that whoever does not know the session can tell by
+    each whether it is over.
+    """
     groups: list[dict[str, Write]] = [{}]
     size = 0
     for name, write in delta.attributes.items():
@@ -46,9 +53,12 @@ def pieces(delta: Delta, transfer: int, limits: Limits) -> Iterator[Delta]:
     if len(groups) == 1:
         yield delta
         return
+    limits_of_session = {
+        name: write for name, write in delta.attributes.items() if name == INTERVAL
+    }
     for number, group in enumerate(groups):
         piece = Piece(transfer, number, len(groups))
-        yield delta._replace(attributes=group, piece=piece)
+        yield delta._replace(attributes=limits_of_session | group, piece=piece)
 
 
 class Assembly:
@@ -57,6 +67,7 @@ class Assembly:
     def __init__(self, limits: Limits) -> None:
         self._open_max = limits.pieces_open_max
         self._arrived: dict[int, dict[int, None]] = {}
+        self._keys: dict[int, Key] = {}
 
     def arrived(self, delta: Delta) -> Delta:
         """
@@ -68,10 +79,19 @@ class Assembly:
         if piece is None:
             return delta
         numbers = self._arrived.setdefault(piece.transfer, {})
+        self._keys[piece.transfer] = delta.key
         numbers[piece.number] = None
         if len(numbers) == piece.pieces:
-            del self._arrived[piece.transfer]
+            self._forget(piece.transfer)
             return delta
         while len(self._arrived) > self._open_max:
-            del self._arrived[next(iter(self._arrived))]
+            self._forget(next(iter(self._arrived)))
         return delta._replace(complete=False, version={})
+
+    def lost(self, key: Key) -> None:
+        """Take note that what came of a record is gone: the rest of it makes nothing whole."""
+        for transfer in [number for number, of in self._keys.items() if of == key]:
+            self._forget(transfer)
+
+    def _forget(self, transfer: int) -> None:
+        del self._arrived[transfer], self._keys[transfer]

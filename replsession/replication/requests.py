@@ -2,34 +2,46 @@
 What requests of the application do: look a session up, and commit what they changed.
 
 Here a write begins its way: it gets its stamp, is applied to the record, encoded once, and put into
-every outbox. An access only makes news of its own once in a tenth of the session's interval.
+every outbox. One that would fit into no frame goes as a whole record in pieces. An access only
+makes news of its own once in a tenth of the session's interval.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from itertools import islice
 
 from replsession.config import Timing
 from replsession.identity import Key, MemberId
 from replsession.messages import Access, Accesses
 from replsession.metrics import Metrics
-from replsession.replication.outbox import Item
+from replsession.replication.freshness import Freshness, Lookup, behind, covers
+from replsession.replication.outbox import HELD_ALL, Item
 from replsession.replication.peers import Peers
 from replsession.session.change import Change
 from replsession.session.delta import REGISTER, Write
-from replsession.session.expiry import SessionLimits, announce_every, is_over_here, limits_of
+from replsession.session.expiry import (
+    SessionLimits,
+    announce_every,
+    is_over_here,
+    limits_of,
+    lived_too_long,
+)
 from replsession.session.record import RESERVED_PREFIX, SECRET, Record
-from replsession.session.stamp import HybridClock, Stamp
+from replsession.session.stamp import HybridClock, Seen, Stamp
 from replsession.session.store import Store
 
 ACCESSES_IN_MESSAGE_MAX = 1000
+ACCESS_MESSAGES_AT_ONCE_MAX = 10
+"""Ten thousand sessions a second: nearly two million that are accessed all the time, half an hour
+each. More are told late."""
 ACCESS_RESOLUTION_S = 0.1
 """Accesses of one session within so long are one; idle times are coarser than that anyway."""
 
 
 @dataclass(slots=True)
 class Requests:
-    """The application's side of one member."""
+    """The application's side of one member; ``me`` is the id in its stamps."""
 
     store: Store
     clock: HybridClock
@@ -38,24 +50,38 @@ class Requests:
     peers: Peers
     metrics: Metrics
     timing: Timing
+    freshness: Freshness
     announce_at: float
     announced: dict[Key, None] = field(default_factory=dict)
     """Sessions whose access is to be announced."""
 
-    def open(self, key: Key, now: float, secret_hash: bytes | None) -> Record | None:
+    def open(
+        self,
+        key: Key,
+        now: float,
+        secret_hash: bytes | None,
+        seen: Seen,
+        *,
+        is_final: bool,
+    ) -> Record | Lookup | None:
         """Look a session up; see :meth:`Node.open`."""
         self.metrics.opens += 1
+        self.clock.observe(seen.clock)
         record = self.store.get(key)
-        if record is None or not record.complete or record.destroyed is not None:
+        if record is None or not record.complete:
+            return None if is_final else self.freshness.begin(key, seen.version, now)
+        if record.destroyed is not None:
             return None
+        if seen.version and not is_final and not covers(record, seen.version, self.me):
+            return self.freshness.begin(key, seen.version, now) or behind(key, seen.version, now)
         if secret_hash is not None and record.value(SECRET) != secret_hash:
             return None
         limits = limits_of(record)
-        if is_over_here(record, limits, now):
-            return None
+        if record.asleep or is_over_here(record, limits, now):
+            return None if is_final else self.freshness.begin(key, seen.version, now)
         if now - record.accessed >= ACCESS_RESOLUTION_S:
-            record.accessed_before, record.accessed = record.accessed, now
-            record.access = self._stamp(now)
+            record.accessed_before = record.last_accessed
+            record.accessed_here(self.stamp(now), now)
             self._accessed(record, limits, now)
         return record
 
@@ -65,10 +91,17 @@ class Requests:
         if record is None:
             if not change.birth:
                 return None
-        elif record.destroyed is not None or not record.complete:
+        elif not _may_write(record, change, now):
             return None
         self.metrics.commits += 1
-        stamp = self._stamp(now)
+        stamp = self.stamp(now)
+        if record is not None and self.clock.was_shown_the_end:
+            hlc = self.clock.above(stamp.hlc, record.greatest())
+            if hlc is None:
+                self.metrics.sessions_unwritable += 1
+                change = Change(change.key, {}, destroy=True)
+            else:
+                stamp = stamp._replace(hlc=hlc)
         if record is None:
             record = Record(change.key, stamp, now, stamp, now)
             record.complete = True
@@ -77,12 +110,21 @@ class Requests:
             record.destroy(stamp, now)
             self.store.changed(change.key)
             for encoded in self.peers.encoded_record(record, now):
-                self.peers.put_for_all(Item(change.key, encoded))
+                self.peers.put_for_all(Item(change.key, encoded, mark=HELD_ALL))
         else:
             self._write(record, change, stamp, now)
         return record
 
-    def _stamp(self, now: float) -> Stamp:
+    def reserve(self, now: float) -> Stamp:
+        """
+        Return a stamp that the next commit of this member will be above.
+
+        A token that is printed before its request commits names it, so that it covers that commit.
+        """
+        return self.stamp(now)
+
+    def stamp(self, now: float) -> Stamp:
+        """Return a stamp for what is done here now."""
         return Stamp(self.clock.tick(now + self.wall_offset_s), self.me)
 
     def _write(self, record: Record, change: Change, stamp: Stamp, now: float) -> None:
@@ -95,16 +137,24 @@ class Requests:
         since = record.version.get(stamp.member, 0)
         record.write(writes, plain)
         record.version[stamp.member] = stamp.hlc
-        record.access, record.accessed, record.access_sent = stamp, now, now
-        record.asleep = False
+        record.accessed_here(stamp, now)
+        record.access_sent = now
         self.announced.pop(change.key, None)
+        if record.asleep:
+            # The request began before it fell asleep, and is a fresher access.
+            self.metrics.sessions_woken += 1
+            self.store.wake(record, now)
         self.store.changed(change.key)
         if len(self.peers):
             age_s = now - record.created
             encoded = self.peers.encoding.stream_item(
                 change.key, record.born, since, stamp, age_s, writes
             )
-            self.peers.put_for_all(Item(change.key, encoded))
+            if len(encoded) <= self.peers.limits.item_bytes_max:
+                self.peers.put_for_all(Item(change.key, encoded, mark=stamp.hlc))
+            else:
+                self.metrics.deltas_too_long += 1
+                self.peers.put_record_for_all(record, now, stamp.hlc)
 
     def _accessed(self, record: Record, limits: SessionLimits, now: float) -> None:
         idle = now - record.access_sent
@@ -117,12 +167,22 @@ class Requests:
         if now < self.announce_at or not self.announced:
             return
         self.announce_at = now + self.timing.access_batch_s
+        most = ACCESSES_IN_MESSAGE_MAX * ACCESS_MESSAGES_AT_ONCE_MAX
         accesses: list[Access] = []
-        for key in list(self.announced)[:ACCESSES_IN_MESSAGE_MAX]:
+        for key in list(islice(self.announced, most)):
             del self.announced[key]
             record = self.store.peek(key)
             if record is not None and record.destroyed is None:
                 accesses.append(Access(key, record.access, now - record.accessed))
-        if len(self.peers) and accesses:
-            self.metrics.accesses_sent += len(accesses)
-            self.peers.send_to_all(Accesses(tuple(accesses)))
+        if not len(self.peers):
+            return
+        self.metrics.accesses_sent += len(accesses)
+        for at in range(0, len(accesses), ACCESSES_IN_MESSAGE_MAX):
+            message = Accesses(tuple(accesses[at : at + ACCESSES_IN_MESSAGE_MAX]))
+            self.peers.send_to_all(message)
+
+
+def _may_write(record: Record, change: Change, now: float) -> bool:
+    if record.destroyed is not None or not record.complete:
+        return False
+    return change.destroy or not lived_too_long(record, now)

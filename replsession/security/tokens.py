@@ -1,14 +1,21 @@
 """
-What the browser holds: a signed name of its session, in the cookie or after ``;jsessionid=``.
+What the browser holds: a signed name of its session, and what it has seen of it, in the cookie or
+after ``;jsessionid=``.
 
 ::
 
     base64url( 0x01 ‖ locator (12) ‖ secret (16) )  .  base64url( HMAC-SHA256 )
              39 characters                          1        43 characters
+    .  base64url( n × [ member (8) ‖ clock (8) ] ‖ greatest clock (8) or nothing ‖ tag (12) )
+    1        n is 0 to 8, usually 1 or 2: 38 or 59 characters
+
+The first two parts name the session. The third says which version of it the client has seen
+(docs/design.md, "Freshness"); its tag is a keyed BLAKE2b over the whole token, so that nobody can
+claim to have seen what no member will ever have. Without it the token is good, but says nothing.
 
 A token that was not signed with one of the application's secrets costs one HMAC per secret and asks
-nobody; a client can never choose an id. The signature is compared as text, so a session has exactly
-one token and not the several that a lenient base64 decoder takes for the same.
+nobody; a client can never choose an id. Signatures are compared as text, so a name has exactly one
+form and not the several that a lenient base64 decoder takes for the same.
 
 *Source*: itsdangerous ``Signer``, with its key derivation done once instead of at each call.
 """
@@ -18,21 +25,37 @@ from __future__ import annotations
 import hashlib
 import hmac
 from base64 import urlsafe_b64decode, urlsafe_b64encode
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from struct import Struct
 from typing import Final, Generic, TypeVar
 
 from itsdangerous import Signer
 
 from replsession.errors import ConfigError
-from replsession.identity import LOCATOR_BYTES, SECRET_BYTES, hash_of_secret
+from replsession.identity import (
+    LOCATOR_BYTES,
+    MEMBER_ID_BYTES,
+    SECRET_BYTES,
+    MemberId,
+    hash_of_secret,
+)
+from replsession.session.stamp import HLC_MAX, NOTHING_SEEN, Seen
 
-TOKEN_CHARACTERS: Final = 83
+NAME_CHARACTERS: Final = 83
+"""Of the two parts that name the session."""
+WRITERS_MAX: Final = 8
+"""Writers named in a token: those with the greatest clock values."""
 VERIFIED_MAX: Final = 4096
 """Bound on the tokens remembered as verified, about 2 MiB; a hit saves the HMAC."""
 
 _SALT: Final = b"replsession.session-token"
+_SEEN_PERSON: Final = b"replsession.seen"
 _VERSION: Final = b"\x01"
 _NAME_BYTES: Final = len(_VERSION) + LOCATOR_BYTES + SECRET_BYTES
+_CLOCK: Final = Struct(">Q")
+_PAIR_BYTES: Final = MEMBER_ID_BYTES + _CLOCK.size
+_TAG_BYTES: Final = 12
+_SEEN_CHARACTERS_MAX: Final = (WRITERS_MAX * _PAIR_BYTES + _CLOCK.size + _TAG_BYTES) * 4 // 3 + 1
 
 
 Token = TypeVar("Token")
@@ -47,18 +70,19 @@ class TokenSigner(Generic[Token]):
     Args:
         secrets: The application's secrets: the first signs, all verify. One may be short, as
             Starlette allows it. A single string is one secret.
-        read: Makes what :meth:`verify` returns, of locator, hash of the secret part, and the token
-            as the first secret signs it; called once for a token as long as it is remembered.
+        read: Makes what :meth:`verify` returns, of locator, hash of the secret part, and the name
+            as the first secret signs it; called once for a name as long as it is remembered.
 
     Raises:
         ConfigError: There is none, or one is empty or no string.
     """
 
-    __slots__ = ("_earlier", "_read", "_recent", "_signers")
+    __slots__ = ("_earlier", "_keys", "_read", "_recent", "_signers")
 
     def __init__(self, secrets: Sequence[str], read: Callable[[bytes, bytes, str], Token]) -> None:
         self._read: Final = read
         self._signers: Final = tuple(_signer(secret) for secret in _checked(secrets))
+        self._keys: Final = tuple(_seen_key(secret) for secret in _checked(secrets))
         self._recent: dict[str, Token] = {}
         self._earlier: dict[str, Token] = {}
 
@@ -67,7 +91,7 @@ class TokenSigner(Generic[Token]):
 
     def sign(self, locator: bytes, secret: bytes) -> str:
         """
-        Return the token of a session.
+        Return the signed name of a session.
 
         Args:
             locator: 12 bytes.
@@ -77,14 +101,53 @@ class TokenSigner(Generic[Token]):
         name = urlsafe_b64encode(_VERSION + locator + secret).rstrip(b"=")
         return self._signers[0].sign(name).decode("ascii")
 
-    def verify(self, token: str) -> Token | None:
-        """Return what a token names, or None for any text that we did not sign; never raises."""
-        if len(token) != TOKEN_CHARACTERS:
+    def token(self, name: str, seen: Seen) -> str:
+        """
+        Return the token of a session: its signed name, and what its client has seen of it.
+
+        Args:
+            name: As :meth:`sign` returned it, or what ``read`` was called with.
+            seen: Of more than eight writers, those with the greatest clock values are named.
+        """
+        body = _body(seen)
+        sealed = body + _tag(self._keys[0], name, body)
+        return f"{name}.{urlsafe_b64encode(sealed).rstrip(b'=').decode('ascii')}"
+
+    def verify(self, token: str) -> tuple[Token, Seen] | None:
+        """
+        Return what a token names, and what its client has seen of that session.
+
+        Never raises: None for any text that we did not sign, and for one of which a part is ours.
+        """
+        name, seen = token[:NAME_CHARACTERS], NOTHING_SEEN
+        verified = self._recent.get(name) or self._verified(name)
+        if verified is None:
             return None
-        known = self._recent.get(token)
-        return known if known is not None else self._verified(token)
+        if len(token) > NAME_CHARACTERS:
+            opened = self._seen(name, token[NAME_CHARACTERS:])
+            if opened is None:
+                return None
+            seen = opened
+        return verified, seen
+
+    def _seen(self, name: str, text: str) -> Seen | None:
+        if not text.startswith(".") or len(text) > 1 + _SEEN_CHARACTERS_MAX:
+            return None
+        try:
+            sealed = urlsafe_b64decode(text[1:] + "=" * (-(len(text) - 1) % 4))
+        except ValueError:
+            return None
+        body, tag = sealed[:-_TAG_BYTES], sealed[-_TAG_BYTES:]
+        if urlsafe_b64encode(sealed).rstrip(b"=").decode("ascii") != text[1:]:
+            return None
+        for key in self._keys:
+            if hmac.compare_digest(_tag(key, name, body), tag):
+                return _read_body(body)
+        return None
 
     def _verified(self, token: str) -> Token | None:
+        if len(token) != NAME_CHARACTERS:
+            return None
         verified = self._earlier.get(token) or self._opened(token)
         if verified is not None:
             # Two halves instead of one queue: no thread ever walks a dict that another one changes.
@@ -118,6 +181,38 @@ def _name(text: bytes) -> tuple[bytes, bytes] | None:
         return None
     locator, secret = name[1 : 1 + LOCATOR_BYTES], name[1 + LOCATOR_BYTES :]
     return locator, hash_of_secret(secret)
+
+
+def _body(seen: Seen) -> bytes:
+    version: Mapping[MemberId, int] = seen.version
+    if len(version) > WRITERS_MAX:
+        newest = sorted(version, key=version.__getitem__)[-WRITERS_MAX:]
+        version = {member: version[member] for member in newest}
+    body = b"".join([member + _CLOCK.pack(hlc) for member, hlc in version.items()])
+    return body + _CLOCK.pack(seen.clock) if seen.clock > max(version.values(), default=0) else body
+
+
+def _read_body(body: bytes) -> Seen | None:
+    pairs, rest = divmod(len(body), _PAIR_BYTES)
+    if pairs > WRITERS_MAX or rest not in (0, _CLOCK.size):
+        return None
+    version: dict[MemberId, int] = {}
+    for at in range(0, pairs * _PAIR_BYTES, _PAIR_BYTES):
+        (version[body[at : at + MEMBER_ID_BYTES]],) = _CLOCK.unpack_from(body, at + MEMBER_ID_BYTES)
+    clock = max(version.values(), default=0)
+    if rest:
+        (clock,) = _CLOCK.unpack_from(body, pairs * _PAIR_BYTES)
+    return Seen(version, clock) if clock < HLC_MAX else None
+
+
+def _tag(key: bytes, name: str, body: bytes) -> bytes:
+    text = name.encode("ascii") + body
+    return hashlib.blake2b(text, digest_size=_TAG_BYTES, key=key, person=_SEEN_PERSON).digest()
+
+
+def _seen_key(secret: str) -> bytes:
+    text = secret.encode("utf-8", "surrogatepass")
+    return hmac.digest(hashlib.sha256(text).digest(), _SALT + b".seen", "sha256")
 
 
 def _checked(secrets: Sequence[str]) -> list[str]:

@@ -31,12 +31,14 @@ from typing import Any, Final, NoReturn
 
 import cbor2
 
-from replsession.config import Limits
+from replsession.config import VALUE_BYTES_CEILING, Limits
 from replsession.errors import SessionTooLarge, UnserializableAttribute, WireError
 from replsession.session import values
 
 _LIMITS = Limits()
-_NO_BYTES_BOUND = Limits(value_bytes_max=2**63)
+_NO_BYTES_BOUND = Limits(
+    value_bytes_max=VALUE_BYTES_CEILING, frame_bytes_max=2 * VALUE_BYTES_CEILING
+)
 """For what was decoded: its size is known, and other members may allow more than we do."""
 
 _SMALL_INTS = tuple(bytes((n,)) if n < 24 else bytes((0x18, n)) for n in range(256))

@@ -6,12 +6,17 @@ What a session needs of the world, as a contract: ids, tokens, URLs and time com
 
 from __future__ import annotations
 
-from typing import NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
+from replsession.concern import Concern
 from replsession.config import Limits
 from replsession.identity import Key
 from replsession.session.expiry import SessionLimits
 from replsession.session.record import Values
+from replsession.session.stamp import Seen
+
+if TYPE_CHECKING:
+    from replsession.session.session import Session
 
 
 class Identity(NamedTuple):
@@ -34,6 +39,10 @@ class Loaded(NamedTuple):
     created_at: float
     last_accessed_at: float
     limits: SessionLimits
+    news: Seen | None = None
+    """Set if this shows more than the client's token says: what the client sees now."""
+    stale: Seen | None = None
+    """Set if the client has seen more than is here: what it sees now instead."""
 
 
 class SessionContext(Protocol):
@@ -61,8 +70,21 @@ class SessionContext(Protocol):
     def wall_time(self) -> float:
         """Return Unix seconds."""
 
-    def encode_url(self, url: str, token: str) -> str:
-        """Put the token into a URL, where that is right."""
+    @property
+    def is_stale(self) -> bool:
+        """Whether the client has seen more of the session than this request was given."""
+
+    def printed_token(self, identity: Identity) -> str:
+        """Return a token to be printed, which covers the commit of this request to come."""
+
+    def encode_url(self, url: str, identity: Identity) -> str:
+        """Put such a token into a URL, where that is right."""
+
+    async def commit(self, session: Session, concern: Concern | None) -> None:
+        """Commit, and wait until the concern is met."""
+
+    def commit_blocking(self, session: Session, concern: Concern | None) -> None:
+        """The same in a thread that runs no loop."""
 
     def undecodable(self, session_id: str | None, name: str, error: Exception) -> None:
         """Take note that the bytes of an attribute can't be read here."""

@@ -62,6 +62,8 @@ class Delta(NamedTuple):
     piece: Piece | None = None
     destroyed: Stamp | None = None
     destroyed_age_s: float = 0.0
+    asleep_s: float | None = None
+    """Only for whole records: for how long its holder has had it asleep; None: it is awake."""
 
     @property
     def writer(self) -> Stamp:
@@ -69,6 +71,13 @@ class Delta(NamedTuple):
         for member, hlc in self.version.items():
             return Stamp(hlc, member)
         raise AssertionError("a stream delta names its writer")
+
+
+def may_join(first: Delta, second: Delta) -> bool:
+    """Tell whether two deltas of one session are of one writer: else they must stay two."""
+    if first.destroyed or second.destroyed:
+        return True
+    return first.writer.member == second.writer.member
 
 
 def joined(first: Delta, second: Delta) -> Delta:

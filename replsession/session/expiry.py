@@ -2,9 +2,10 @@
 Expiry: when a session is over, as functions of numbers.
 
 Idle time is judged at the request by the member that serves it, by its own estimate of the last
-access. Everybody else waits a grace longer, since announcements of accesses are coarse. What is
-over here only *sleeps*: it is hidden, and wakes when a fresher access arrives (docs/design.md,
-rule 3).
+access. A session that nobody asks for is put to sleep by the member that served it last, which says
+so; everybody else waits a grace longer, since announcements of accesses are coarse. What is over
+here only *sleeps*: it is hidden, and wakes when a fresher access arrives (docs/design.md, rules 3
+and 4).
 """
 
 from __future__ import annotations
@@ -16,13 +17,13 @@ import cbor2
 
 from replsession.config import MAX_INACTIVE_INTERVAL_S, Timing, is_number
 from replsession.errors import WireError
+from replsession.identity import MemberId
 from replsession.session.codec import decode
+from replsession.session.delta import Delta
 from replsession.session.record import INTERVAL, Record
 from replsession.session.record import SessionLimits as SessionLimits  # offered from here
 
 ANNOUNCEMENTS_PER_INTERVAL = 10
-GRACE_MIN_S = 2.0
-"""Covers the collecting of announcements and their way."""
 SECONDS_MAX = 2**63
 """A limit below it can be added to any time of the clock."""
 
@@ -79,8 +80,8 @@ def over_at(record: Record, timing: Timing, *, grace: bool) -> float | None:
     limits = limits_of(record)
     ends: list[float] = []
     if limits.idle_s is not None:
-        wait = GRACE_MIN_S + announce_every(limits, timing) if grace else 0.0
-        ends.append(record.accessed + limits.idle_s + wait)
+        wait = timing.expiry_grace_s + announce_every(limits, timing) if grace else 0.0
+        ends.append(record.last_accessed + limits.idle_s + wait)
     if limits.lifetime_s is not None:
         ends.append(record.created + limits.lifetime_s)
     return min(ends) if ends else None
@@ -92,12 +93,46 @@ def is_over(record: Record, now: float, timing: Timing, *, grace: bool) -> bool:
     return end is not None and now >= end
 
 
+def needs_grace(record: Record, writer: MemberId) -> bool:
+    """
+    Tell whether other members may have served the session later than it is known here.
+
+    Not if the last access that is known is that of this member, *writer*, nor if the member that
+    served it last has called the session over.
+    """
+    return record.access.member != writer and not record.released
+
+
+def is_too_old(delta: Delta) -> bool:
+    """
+    Tell whether a session is over by what its news themselves say: nobody should begin with it.
+
+    Only what is in one delta is looked at; a first delta says nothing but its age.
+    """
+    write = delta.attributes.get(INTERVAL)
+    limits = DEFAULT_LIMITS
+    if write is not None and write.value is not None:
+        limits = _decoded(write.value)
+    idle_s, lifetime_s = limits
+    return (idle_s is not None and delta.idle_s >= idle_s) or (
+        lifetime_s is not None and delta.age_s >= lifetime_s
+    )
+
+
+def lived_too_long(record: Record, now: float) -> bool:
+    """Tell whether the session's lifetime is over: then no access makes it live on."""
+    lifetime_s = limits_of(record).lifetime_s
+    return lifetime_s is not None and now - record.created >= lifetime_s
+
+
 def is_over_here(record: Record, limits: SessionLimits, now: float) -> bool:
     """As :func:`is_over` without grace, for the request path: *limits* are the record's."""
     idle_s, lifetime_s = limits
-    return (idle_s is not None and now - record.accessed >= idle_s) or (
-        lifetime_s is not None and now - record.created >= lifetime_s
-    )
+    return (
+        idle_s is not None
+        and now - record.accessed >= idle_s
+        and now - record.accessed_else >= idle_s
+    ) or (lifetime_s is not None and now - record.created >= lifetime_s)
 
 
 def tombstone_counts(age_s: float, timing: Timing) -> bool:
@@ -111,5 +146,6 @@ def look_at(record: Record, timing: Timing) -> float:
         return record.ended_at + timing.tombstone_retention_s - timing.tombstone_margin_s
     if record.asleep:
         return record.ended_at
-    end = over_at(record, timing, grace=True)
+    # Whether there is a grace may change while the record rests.
+    end = over_at(record, timing, grace=False)
     return float("inf") if end is None else end

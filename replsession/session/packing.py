@@ -11,11 +11,12 @@ million sessions made of objects stop it for about a second; bytes are not visit
               0       8     counted: what the record adds to its bucket's digest, unsigned
               8       8     created, monotonic seconds, IEEE 754 double
               16      8     accessed, the same
-              24      8     access_sent, the same
-              32      8     ended_at, the same
-              40      8     look_at: a sweep need not look at the record before; the same
-              48      1     asleep, 0 or 1
-              49      …     content
+              24      8     accessed_else, the same
+              32      8     access_sent, the same
+              40      8     ended_at, the same
+              48      8     look_at: a sweep need not look at the record before; the same
+              56      1     1 if asleep, plus 2 if released, plus 4 if unshared
+              57      …     content
 
     content   one CBOR array: born hlc, born member, access hlc, access member,
               destroyed hlc or null, destroyed member or null, complete,
@@ -37,7 +38,7 @@ from replsession.session.delta import Write
 from replsession.session.record import Record
 from replsession.session.stamp import Stamp
 
-_HEAD = Struct(">QdddddB")
+_HEAD = Struct(">QddddddB")
 _LOOK_AT = Struct(">d")
 HEAD_BYTES = _HEAD.size
 
@@ -93,17 +94,19 @@ def pack(record: Record, look_at: float) -> bytes:
         record.counted,
         record.created,
         record.accessed,
+        record.accessed_else,
         record.access_sent,
         record.ended_at,
         look_at,
-        record.asleep,
+        record.asleep + 2 * record.released + 4 * record.unshared,
     )
     return head + content_of(record)
 
 
 def unpack(key: Key, packed: bytes) -> Record:
     """Return the record that :func:`pack` packed; the key is kept by whoever keeps the bytes."""
-    counted, created, accessed, access_sent, ended_at, _, asleep = _HEAD.unpack_from(packed)
+    head: tuple[int, float, float, float, float, float, float, int] = _HEAD.unpack_from(packed)
+    counted, created, accessed, accessed_else, access_sent, ended_at, _, flags = head
     fields = cbor2.loads(packed[HEAD_BYTES:])
     born = Stamp(fields[0], fields[1])
     record = Record(key, born, created, Stamp(fields[2], fields[3]), accessed)
@@ -113,9 +116,12 @@ def unpack(key: Key, packed: bytes) -> Record:
     record.version = paired(fields[7])
     record.attributes = grouped(fields[8])
     record.counted = counted
+    record.accessed_else = accessed_else
     record.access_sent = access_sent
     record.ended_at = ended_at
-    record.asleep = bool(asleep)
+    record.asleep = bool(flags & 1)
+    record.released = bool(flags & 2)
+    record.unshared = bool(flags & 4)
     return record
 
 
@@ -126,7 +132,7 @@ def counted_in(packed: bytes) -> int:
 
 def look_at_in(packed: bytes) -> float:
     """Return the time before which a sweep need not look at a packed record."""
-    return _LOOK_AT.unpack_from(packed, 40)[0]  # type: ignore[no-any-return]
+    return _LOOK_AT.unpack_from(packed, 48)[0]  # type: ignore[no-any-return]
 
 
 def paired(flat: list[Any]) -> dict[MemberId, int]:

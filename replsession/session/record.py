@@ -11,6 +11,9 @@ Rules of this file:
 4. A record made from a delta without the birth is *partial*: not served until a whole record came
    from a holder that had all of it.
 5. Times here are local and monotonic; they never decide which of two writes is the newer one.
+6. An access is named by its stamp, and its time is a local estimate, which each way here makes
+   later. Of one access the earliest estimate is right; between two accesses the later one counts
+   (:meth:`Record.touch`).
 
 Source: delta-state replicated data types (Almeida, Shoker, Baquero, 2018).
 """
@@ -19,17 +22,20 @@ from __future__ import annotations
 
 import enum
 from hashlib import blake2b
+from math import inf
 from typing import Any, NamedTuple
 
 from replsession.identity import Key, MemberId
 from replsession.session.delta import Delta, Write
-from replsession.session.stamp import Stamp
+from replsession.session.stamp import Seen, Stamp
 
 SECRET = "\0secret"
 """Name of the register that holds the hash of the current id's secret part."""
 INTERVAL = "\0limits"
 """Name of the register that holds the idle interval and the lifetime of this session."""
 RESERVED_PREFIX = "\0"
+WAY_S = 2.0
+"""How much later than it was an access may seem that came by an undisturbed way."""
 
 
 class SessionLimits(NamedTuple):
@@ -70,9 +76,10 @@ class Record:
     One session. Mutable; belongs to one store, and to whoever holds that store's lock.
 
     ``attributes`` maps a name to its newest :class:`Write`; a removed attribute stays as a write
-    without a value, so that an older write cannot bring it back. ``created``, ``accessed``,
-    ``access_sent`` and ``ended_at`` (destroyed, or asleep, since) are seconds of the local
-    monotonic clock.
+    without a value, so that an older write cannot bring it back. ``created``, ``accessed`` (when
+    the access that is named was made), ``accessed_else`` (the latest of all others),
+    ``access_sent`` (when others were last told of one from here) and ``ended_at`` (when it was
+    destroyed, or fell asleep, or woke) are seconds of the local monotonic clock.
     """
 
     __slots__ = (
@@ -80,6 +87,7 @@ class Record:
         "access_sent",
         "accessed",
         "accessed_before",
+        "accessed_else",
         "asleep",
         "attributes",
         "born",
@@ -91,6 +99,9 @@ class Record:
         "key",
         "limits",
         "plain",
+        "released",
+        "shown",
+        "unshared",
         "version",
     )
 
@@ -104,17 +115,24 @@ class Record:
         self.accessed = accessed
         self.accessed_before = accessed
         """The access before the present one; local, for the application to ask."""
+        self.accessed_else = -inf
         self.access_sent = accessed
         self.attributes: dict[str, Write] = {}
         self.plain: Values | None = None
         """What :meth:`values` returned last; None after a change."""
         self.limits: SessionLimits | None = None
         """What ``expiry.limits_of`` returned last; None after a change."""
+        self.shown: tuple[Seen, Values | None] | None = None
+        """Token and values of which :meth:`shows_more` last said that they show no more."""
         self.version: dict[MemberId, int] = {}
         self.complete = False
         self.destroyed: Stamp | None = None
         self.ended_at = 0.0
         self.asleep = False
+        self.released = False
+        """The member that served the session last has called it over: no grace any more."""
+        self.unshared = False
+        """It fell asleep before all members were known to have what may be written here."""
         self.counted = 0
         """What this record adds to its bucket's digest at the moment; kept by the store."""
 
@@ -165,23 +183,47 @@ class Record:
         self.plain = self.limits = None
         self.version.clear()
         self.complete = True
-        self.asleep = False
+        self.asleep = self.released = self.unshared = False
 
-    def touch(self, access: Stamp, accessed: float) -> bool:
-        """
-        Take in an access; return whether it is news.
+    @property
+    def last_accessed(self) -> float:
+        """When the session was accessed last, anywhere, as far as it is known here."""
+        return max(self.accessed, self.accessed_else)
 
-        For one and the same access the earliest local estimate is right, since each hop makes it
-        look fresher; between two accesses the latest one counts.
+    def touch(self, access: Stamp, accessed: float) -> None:
         """
-        if access == self.access:
-            self.accessed = min(self.accessed, accessed)
-            return False
-        if access < self.access:
-            return False
-        self.access = access
-        self.accessed = max(self.accessed, accessed)
-        return True
+        Take in an access, made at *accessed* by the estimate of this member.
+
+        Of one access the earliest estimate is right, since each way here makes it look later. Of
+        two by one member, the one with the greater stamp is. Of two by different members as well,
+        unless the estimates are too far apart for that: then the clocks of the members are, and
+        the estimates decide; and the time of the one that is not named counts, too.
+        """
+        if access.member == self.access.member:
+            if access == self.access:
+                self.accessed = min(self.accessed, accessed)
+            elif access > self.access:
+                self.access, self.accessed = access, accessed
+                self.released = False
+            return
+        way_s = WAY_S if access < self.access else -WAY_S
+        if accessed > self.accessed + way_s:
+            self.access = access
+            accessed, self.accessed = self.accessed, accessed
+            self.released = False
+        if accessed > self.accessed_else:
+            self.accessed_else = accessed
+            self.released = False
+
+    def accessed_here(self, access: Stamp, now: float) -> None:
+        """Take note of an access by a request to this member, which is later than all others."""
+        self.access, self.accessed = access, now
+        self.released = False
+
+    @property
+    def is_served(self) -> bool:
+        """Whether a request may find it: it is whole, and neither ended nor asleep."""
+        return self.complete and self.destroyed is None and not self.asleep
 
     def value(self, name: str) -> bytes | None:
         """Return the bytes of one attribute, or None when it is not there."""
@@ -200,6 +242,36 @@ class Record:
             )
         return self.plain
 
+    def seen(self) -> dict[MemberId, int]:
+        """
+        Return what a client has seen who was shown this record: a need, not a claim.
+
+        After a gap there are writes in the record which its version does not vouch for yet; who was
+        shown them must not be shown less.
+        """
+        seen = dict(self.version)
+        for write in self.attributes.values():
+            if write.hlc > seen.get(write.member, 0):
+                seen[write.member] = write.hlc
+        return seen
+
+    def shows_more(self, seen: Seen) -> bool:
+        """
+        Tell whether this record shows more than a client has seen.
+
+        The answer is remembered for the same token and the same values: most requests only read.
+        """
+        shown = self.shown
+        if shown is not None and shown[0] is seen and shown[1] is self.plain:
+            return False
+        version = seen.version
+        pairs = [(write.member, write.hlc) for write in self.attributes.values()]
+        for member, hlc in (*self.version.items(), *pairs):
+            if version.get(member, 0) < hlc:
+                return True
+        self.shown = (seen, self.plain)
+        return False
+
     def write(self, writes: dict[str, Write], plain: dict[str, bytes]) -> None:
         """
         Take in writes made here, which are newer than everything in the record.
@@ -215,6 +287,11 @@ class Record:
             self.plain.unread = {**before.unread, **dict.fromkeys(plain)}
         else:
             self.plain = self.limits = None
+
+    def greatest(self) -> int:
+        """Return the greatest clock value of all that was written to the session."""
+        written = [write.hlc for write in self.attributes.values()]
+        return max([self.born.hlc, *written, *self.version.values()])
 
     def digest(self) -> int:
         """

@@ -17,12 +17,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
+from replsession.concern import Concern
 from replsession.config import is_number
 from replsession.errors import (
     SessionError,
     UnserializableAttribute,
 )
-from replsession.identity import public_id
+from replsession.identity import Key, public_id
 from replsession.session.change import Change
 from replsession.session.context import Identity, Loaded, SessionContext
 from replsession.session.expiry import SECONDS_MAX, SessionLimits, encoded_limits
@@ -53,6 +54,7 @@ class Session(Attributes):
     _exposed: bool = False
     _has_new_id: bool = False
     _unborn: bool = False
+    _has_committed: bool = False
     _pending: tuple[Change, ...] = ()
     _unreadable: Mapping[str, None] = MappingProxyType({})
     """Names of attributes that are there, but can't be decoded here."""
@@ -149,6 +151,42 @@ class Session(Attributes):
         self._new_limits = self._session_limits()._replace(idle_s=seconds)
         self._is_changed = True
 
+    @property
+    def stale(self) -> bool:
+        """
+        Whether the client has seen more of this session than is known here.
+
+        It happens when the member that took its last write is cut off or dead, and nobody else
+        has that write. What the application reads is older then; what it writes still merges.
+        """
+        self._read()
+        return self._context is not None and self._context.is_stale
+
+    async def commit(self, concern: Concern | None = None) -> None:
+        """
+        Commit what was changed so far, and wait until enough members hold it.
+
+        Args:
+            concern: ``async``, ``one``, ``majority`` or ``all``; None: the middleware's.
+
+        Raises:
+            ReplicationTimeout: not enough members have acknowledged it. It is not undone.
+            UnserializableAttribute: a value that may not be stored; nothing was committed.
+            SessionTooLarge: a bound was passed; nothing was committed.
+        """
+        if self._context is not None:
+            await self._context.commit(self, concern)
+
+    def commit_blocking(self, concern: Concern | None = None) -> None:
+        """
+        As :meth:`commit`, for plain functions in threads.
+
+        Raises:
+            SessionError: this thread runs a loop, which must not be blocked.
+        """
+        if self._context is not None:
+            self._context.commit_blocking(self, concern)
+
     def invalidate(self) -> None:
         """
         End the session everywhere. A request that still runs with it cannot bring it back.
@@ -181,7 +219,7 @@ class Session(Attributes):
         if identity is None:
             return None
         self._exposed = True
-        return identity.token
+        return identity.token if self._context is None else self._context.printed_token(identity)
 
     def encode_url(self, url: str) -> str:
         """
@@ -193,7 +231,7 @@ class Session(Attributes):
         identity = self._names()
         if identity is None or self._context is None:
             return url
-        encoded = self._context.encode_url(url, identity.token)
+        encoded = self._context.encode_url(url, identity)
         self._exposed = self._exposed or encoded != url
         return encoded
 
@@ -302,8 +340,16 @@ class Session(Attributes):
         identity = self._loaded.identity
         return self._baseline, public_id(identity.key.locator, identity.secret_hash)
 
+    @property
+    def changed_key(self) -> Key | None:
+        """Where the session is kept, if this request has committed to it."""
+        if self._loaded is None or not self._has_committed:
+            return None
+        return self._loaded.identity.key
+
     def committed(self) -> None:
         """Take what was sealed last for the new state: the next seal finds what is newer."""
+        self._has_committed = self._has_committed or bool(self._pending)
         for change in self._pending:
             if change.destroy:
                 self._loaded = None

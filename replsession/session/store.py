@@ -11,21 +11,34 @@ Rules of this file:
    that are about to be dropped everywhere (docs/design.md, rules 2 and 3).
 3. A dropped tombstone is remembered in ``forgotten``, per member that bore the session: a late
    write to such a session must not bring it back (docs/design.md, rule 1).
+4. A sleeping record that is dropped says, in ``unshared``, whether others may lack what was written
+   to it here: the member then goes on under a new name (docs/design.md, rule 7).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from itertools import chain
+from typing import NamedTuple
 
 from replsession.config import Limits, Timing
 from replsession.identity import Key, MemberId
-from replsession.session.expiry import is_over, look_at, tombstone_counts
+from replsession.session.expiry import is_over, look_at, needs_grace, tombstone_counts
 from replsession.session.packing import counted_in, look_at_in, pack, unpack
 from replsession.session.record import Record
+from replsession.session.sleeping import Sleepers
 from replsession.session.stamp import Stamp
 
 BUCKETS = 256
+NOBODY: MemberId = b""
+
+
+class Swept(NamedTuple):
+    """What a sweep did to a bucket."""
+
+    fell_asleep: list[Record]
+    dropped: list[Record]
+    """Those that were asleep before."""
 
 
 class Store:
@@ -39,6 +52,7 @@ class Store:
         self._digests = [0] * BUCKETS
         self._warm: dict[Key, None] = {}
         self._uncounted: dict[Key, None] = {}
+        self.sleepers = Sleepers(limits.sleeping_bytes_max)
         self.forgotten: dict[MemberId, int] = {}
         self.sizes: dict[str, int] = {}
         """Records of each context, tombstones and sleeping records included."""
@@ -69,12 +83,20 @@ class Store:
         self.sizes[key.context] = self.sizes.get(key.context, 0) + 1
         self._uncounted[key] = None
         self._warm[key] = None
+        if record.asleep:
+            self._measure(record)
         if len(self._warm) > self._warm_max:
             self._cool()
 
     def changed(self, key: Key) -> None:
         """Say that the record's stamps, end, or sleep changed, so that its digest is made anew."""
         self._uncounted[key] = None
+        if key in self.sleepers.since:
+            record = self._record(key)
+            if record.asleep:
+                self._measure(record)
+            else:
+                self.sleepers.discard(key)
 
     def drop(self, record: Record) -> None:
         """Forget a record; that of an ended session is remembered as forgotten."""
@@ -83,6 +105,7 @@ class Store:
         self._digests[key.locator[0]] ^= record.counted
         self._warm.pop(key, None)
         self._uncounted.pop(key, None)
+        self.sleepers.discard(key)
         self.sizes[key.context] -= 1
         if record.destroyed is not None:
             self.forget({record.born.member: record.born.hlc})
@@ -112,14 +135,43 @@ class Store:
         self._uncounted.clear()
         return list(self._digests)
 
-    def counted(self, bucket: int, now: float) -> dict[Key, int]:
-        """Return the digest of each record that the bucket's digest counts."""
+    def counted(
+        self, bucket: int, now: float, leaves: Container[int] | None = None
+    ) -> dict[Key, int]:
+        """
+        Return the digest of each record that the bucket's digest counts.
+
+        Args:
+            bucket: 0 to 255.
+            now: Seconds of the local monotonic clock.
+            leaves: Only of records in these leaves, 0 to 255: a leaf is the records whose locators
+                have the same second byte.
+        """
         self.digests(now)
-        entries = {
-            key: counted_in(entry) if type(entry) is bytes else entry.counted  # type: ignore[union-attr]
-            for key, entry in self._buckets[bucket].items()
-        }
-        return {key: digest for key, digest in entries.items() if digest}
+        found: dict[Key, int] = {}
+        for key, entry in self._buckets[bucket].items():
+            if leaves is None or key.locator[1] in leaves:
+                digest = _counted(entry)
+                if digest:
+                    found[key] = digest
+        return found
+
+    def leaves(self, bucket: int, now: float, first: int = 0) -> dict[int, int]:
+        """
+        Return the digest of each leaf of a bucket from *first* on, in their order.
+
+        It is made when it is asked for: only buckets that are unequal are looked into.
+        """
+        self.digests(now)
+        found: dict[int, int] = {}
+        for key, entry in self._buckets[bucket].items():
+            leaf = key.locator[1]
+            found[leaf] = found.get(leaf, 0) ^ _counted(entry)
+        return {leaf: found[leaf] for leaf in sorted(found) if found[leaf] and leaf >= first}
+
+    def size(self, bucket: int) -> int:
+        """Return how many records a bucket has, tombstones and sleeping records included."""
+        return len(self._buckets[bucket])
 
     def keys(self, bucket: int) -> list[Key]:
         """Return the keys of one bucket, as they are at this moment."""
@@ -145,7 +197,35 @@ class Store:
                 if record is not None:
                     yield record
 
-    def sweep(self, bucket: int, now: float, settled_at: float) -> list[Record]:
+    def put_to_sleep(self, key: Key, now: float, settled_at: float) -> Record:
+        """
+        Hide a record that is over here; return it, to be read only.
+
+        Args:
+            key: Of a record that is awake.
+            now: Seconds of the local monotonic clock.
+            settled_at: As for :meth:`sweep`.
+        """
+        record = self._record(key)
+        # While it slept before, rounds of repair did not tell of it.
+        told_from = max(record.access_sent, record.ended_at)
+        record.unshared = told_from >= settled_at
+        record.asleep = True
+        record.ended_at = now
+        # At rest at once: nobody will ask for it.
+        self._warm.pop(key, None)
+        self._buckets[key.locator[0]][key] = packed = pack(record, now)
+        self.sleepers.put(key, now, len(packed))
+        self._uncounted[key] = None
+        return record
+
+    def wake(self, record: Record, now: float) -> None:
+        """Show a sleeping record again; it came from :meth:`get`."""
+        record.asleep = record.unshared = False
+        record.ended_at = now
+        self.changed(record.key)
+
+    def sweep(self, bucket: int, now: float, settled_at: float, writer: MemberId = NOBODY) -> Swept:
         """
         Put the sessions of one bucket that are over to sleep, and drop what nobody needs any more.
 
@@ -154,40 +234,49 @@ class Store:
             now: Seconds of the local monotonic clock.
             settled_at: Every member that may hold news has told them since then: what fell asleep
                 before can be dropped.
-
-        Returns:
-            The records that fell asleep in this call.
+            writer: The id in the stamps that are made here.
         """
-        fell_asleep: list[Record] = []
+        swept = Swept([], [])
         for key, entry in list(self._buckets[bucket].items()):
+            since = self.sleepers.since.get(key)
+            if since is not None:
+                if since < settled_at or self._is_past_retention(since, now):
+                    swept.dropped.append(self._drop_sleeping(key, settled_at))
+                continue
             if type(entry) is bytes and look_at_in(entry) > now:
                 continue
             record = self._record(key)
             if record.destroyed is not None:
                 self._sweep_tombstone(record, now)
-            elif record.asleep:
-                if record.ended_at < settled_at or self._is_past_retention(record, now):
-                    self.drop(record)
-            elif is_over(record, now, self._timing, grace=True):
-                fell_asleep.append(self._put_to_sleep(key, now))
-        return fell_asleep
+            elif is_over(record, now, self._timing, grace=needs_grace(record, writer)):
+                swept.fell_asleep.append(self.put_to_sleep(key, now, settled_at))
+        return swept
+
+    def drop_surplus(self, settled_at: float) -> list[Record]:
+        """Drop the longest asleep while all take more bytes than they may; return what went."""
+        dropped: list[Record] = []
+        while self.sleepers.are_too_many:
+            dropped.append(self._drop_sleeping(self.sleepers.longest_asleep(), settled_at))
+        return dropped
 
     def _sweep_tombstone(self, record: Record, now: float) -> None:
-        if self._is_past_retention(record, now):
+        if self._is_past_retention(record.ended_at, now):
             self.drop(record)
         elif record.counted and not self._counts(record, now):
             self.changed(record.key)
 
-    def _is_past_retention(self, record: Record, now: float) -> bool:
-        return now - record.ended_at >= self._timing.tombstone_retention_s
+    def _is_past_retention(self, since: float, now: float) -> bool:
+        return now - since >= self._timing.tombstone_retention_s
 
-    def _put_to_sleep(self, key: Key, now: float) -> Record:
-        record = self.get(key)
-        assert record is not None
-        record.asleep = True
-        record.ended_at = now
-        self.changed(key)
+    def _drop_sleeping(self, key: Key, settled_at: float) -> Record:
+        record = self._record(key)
+        self.drop(record)
+        record.unshared = record.unshared or record.ended_at >= settled_at
         return record
+
+    def _measure(self, record: Record) -> None:
+        size = len(pack(record, record.ended_at))
+        self.sleepers.put(record.key, record.ended_at, size)
 
     def _counts(self, record: Record, now: float) -> bool:
         if record.destroyed is not None:
@@ -208,3 +297,7 @@ class Store:
             entry = bucket[key]
             assert type(entry) is Record
             bucket[key] = pack(entry, look_at(entry, self._timing))
+
+
+def _counted(entry: Record | bytes) -> int:
+    return counted_in(entry) if type(entry) is bytes else entry.counted  # type: ignore[union-attr]

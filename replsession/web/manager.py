@@ -9,9 +9,13 @@ from __future__ import annotations
 import logging
 import secrets
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
+from typing import NamedTuple
 
 from replsession.channel.channel import Channel
+from replsession.channel.member import Committed
+from replsession.channel.waiting import Waiter
+from replsession.concern import NOTHING_ASKED, Asked
 from replsession.config import Limits
 from replsession.errors import SessionTooLarge, UnserializableAttribute
 from replsession.events import SessionChanged, SessionExpired
@@ -28,6 +32,7 @@ from replsession.session.change import Change
 from replsession.session.context import Identity, Loaded
 from replsession.session.expiry import SessionLimits
 from replsession.session.session import Session
+from replsession.session.stamp import Seen
 from replsession.web.cookies import values_in
 from replsession.web.listeners import Listeners
 
@@ -36,6 +41,15 @@ REMEMBERED_MAX = 4096
 """Cookie headers whose id is remembered."""
 REMEMBERED_BYTES_MAX = 1024
 """A longer header is scanned each time: what clients send must not fill the memory."""
+
+
+class Pending(NamedTuple):
+    """A session for which a request has to wait."""
+
+    waiter: Waiter
+    identity: Identity
+    rest: Sequence[str]
+    """Further tokens of the request, if this one comes to nothing."""
 
 
 class Manager:
@@ -49,6 +63,7 @@ class Manager:
         session_limits: How long sessions live.
         listeners: Who is told.
         notify_on_replication: Whether listeners hear of what other members did.
+        expire_on_stop: Whether a graceful stop ends the sessions that were served last here.
     """
 
     def __init__(
@@ -60,6 +75,7 @@ class Manager:
         listeners: Listeners,
         *,
         notify_on_replication: bool = True,
+        expire_on_stop: bool = False,
     ) -> None:
         self.channel = channel
         self.context = context
@@ -68,9 +84,10 @@ class Manager:
         self._signer = TokenSigner(secrets, self._read)
         self._listeners = listeners
         self._is_heard = bool(listeners)
-        self._remembered: dict[bytes, Identity] = {}
+        self._remembered: dict[bytes, tuple[Identity, Seen]] = {}
         notify = bool(listeners) and notify_on_replication
-        channel.register(context, self._replicated if notify else None)
+        receiver = self._replicated if notify else None
+        channel.register(context, receiver, expire_on_stop=expire_on_stop)
 
     @property
     def metrics(self) -> Metrics:
@@ -80,48 +97,74 @@ class Manager:
     def _replicated(self, event: SessionChanged | SessionExpired) -> None:
         self._listeners.replicated(event, self.metrics)
 
-    def find(self, texts: Iterable[str]) -> Loaded | None:
+    def find(self, texts: Sequence[str]) -> Loaded | Pending | None:
         """
-        Return the session of the first text that verifies and is known here, or None.
+        Return the session of the first text that verifies and is known, or None.
 
-        A text that was not signed by us costs nothing and asks nobody.
+        A text that was not signed by us costs nothing and asks nobody. Pending: whether the first
+        is known here is worth a wait; then see :meth:`found_at_last`.
         """
-        for text in texts:
-            identity = self._signer.verify(text)
-            if identity is None:
+        for number, text in enumerate(texts):
+            verified = self._signer.verify(text)
+            if verified is None:
                 continue
-            loaded = self.channel.open(identity)
-            if loaded is not None:
-                return loaded
-            self.metrics.tokens_unknown += 1
+            found = self._open(*verified, texts[number + 1 :])
+            if found is not None:
+                return found
         return None
 
-    def find_in_cookies(self, line: bytes, name: bytes) -> Loaded | None:
+    def find_in_cookies(self, line: bytes, name: bytes) -> Loaded | Pending | None:
         """
-        Return the session that a request's cookie header names, or None.
+        Return the session that a request's cookie header names, as :meth:`find` does.
 
         A browser sends the same header again and again: which id is in it is remembered once it has
         verified. Whether that id is known is asked each time.
         """
-        identity = self._remembered.get(line)
-        if identity is None:
+        verified = self._remembered.get(line)
+        if verified is None:
             texts = values_in(line, name)
             if not texts:
                 return None
             if len(texts) > 1:
                 self.metrics.cookies_ambiguous += 1
                 return self.find(texts)
-            identity = self._signer.verify(texts[0])
-            if identity is None:
+            verified = self._signer.verify(texts[0])
+            if verified is None:
                 return None
             if len(line) <= REMEMBERED_BYTES_MAX:
                 if len(self._remembered) >= REMEMBERED_MAX:
                     self._remembered = {}
-                self._remembered[line] = identity
-        loaded = self.channel.open(identity)
+                self._remembered[line] = verified
+        return self._open(*verified, ())
+
+    def _open(self, identity: Identity, seen: Seen, rest: Sequence[str]) -> Loaded | Pending | None:
+        loaded = self.channel.open(identity, seen)
+        if isinstance(loaded, Waiter):
+            return Pending(loaded, identity, rest)
         if loaded is None:
             self.metrics.tokens_unknown += 1
         return loaded
+
+    def found_at_last(self, pending: Pending) -> Loaded | Pending | None:
+        """
+        Return what there is when the wait is over, or go on with the next text.
+
+        Raises:
+            StateMissing: this member has no state yet, so it cannot say what there is.
+        """
+        loaded = self.channel.opened_at_last(pending.identity, pending.waiter.lookup)
+        if loaded is not None:
+            return loaded
+        self.metrics.tokens_unknown += 1
+        return self.find(pending.rest)
+
+    def token(self, identity: Identity, seen: Seen) -> str:
+        """Return what the client shall hold: the signed id, and what it has seen."""
+        return self._signer.token(identity.token, seen)
+
+    def printed_token(self, identity: Identity) -> str:
+        """Return a token that covers the commit to come of the request that prints it."""
+        return self.token(identity, self.channel.reserve(identity.key))
 
     def is_current(self, identity: Identity) -> bool:
         """Tell whether an id is still that of a session that lives; this is no access."""
@@ -142,13 +185,19 @@ class Manager:
         secret = secrets.token_bytes(SECRET_BYTES)
         return Identity(key, hash_of_secret(secret), self._signer.sign(key.locator, secret))
 
-    def commit(self, session: Session) -> bytes | None:
+    def commit(
+        self, session: Session, asked: Asked = NOTHING_ASKED, *, is_printed: bool = False
+    ) -> Committed | None:
         """
         Seal a session and commit what changed.
 
+        Args:
+            session: Of a request.
+            asked: Who must hold it before the request goes on.
+            is_printed: A token was printed that promises a commit: make one if nothing changed.
+
         Returns:
-            None if nothing was committed. Else the hash of the current id's secret part, which
-            another request may have rotated; empty if the session was ended.
+            What became of it; None if nothing was committed.
 
         Raises:
             UnserializableAttribute: a value that may not be stored; nothing was committed.
@@ -167,17 +216,20 @@ class Manager:
         except SessionTooLarge as error:
             LOGGER.error("Unable to store a session: %s", error)
             raise
+        if not changes and is_printed and session.committed_identity is not None:
+            # No write, but a stamp: whoever gets the token asks for it.
+            return self.channel.commit((Change(session.committed_identity.key, {}),), asked)
         if not changes:
             return None
         told = self._described(session, changes) if self._is_heard else ()
-        secret_hash = self.channel.commit(changes)
-        if secret_hash is None:
+        committed = self.channel.commit(changes, asked)
+        if committed is None:
             session.lost()
             return None
         session.committed()
         if told:
             self._listeners.local(told, self.metrics)
-        return secret_hash
+        return committed
 
     def _described(
         self, session: Session, changes: tuple[Change, ...]

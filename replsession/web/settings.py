@@ -101,3 +101,9 @@ def check_switch(field: str, value: Any) -> None:
     """Refuse what is neither True nor False."""
     if not isinstance(value, bool):
         raise ConfigError(field, value, "True or False")
+
+
+def check_choice(field: str, value: Any, choices: tuple[str, ...]) -> None:
+    """Refuse what is none of the choices."""
+    if value not in choices:
+        raise ConfigError(field, value, " or ".join(map(repr, choices)))

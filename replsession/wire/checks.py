@@ -41,6 +41,13 @@ def count(value: Any) -> int:
     return value
 
 
+def below(value: Any, bound: int) -> int:
+    """An integer of 0 to *bound* - 1."""
+    if count(value) >= bound:
+        raise WireError(f"an integer below {bound} was expected")
+    return count(value)
+
+
 def hlc(value: Any) -> int:
     """A clock value; only those near the end of 64 bits are refused, never "the future"."""
     if type(value) is not int or not 0 <= value < HLC_MAX:

@@ -11,6 +11,7 @@ from typing import Any, NoReturn
 
 import cbor2
 
+from replsession.config import VALUE_BYTES_CEILING
 from replsession.errors import WireError
 from replsession.identity import Key
 from replsession.session.delta import Delta, Piece, Write
@@ -33,7 +34,6 @@ DELTA, TOMBSTONE, RECORD, JOINED = range(4)
 NAME_MAX = 1024
 KINDS_MAX = 256
 DEPTH_MAX = 8
-VALUE_MAX = 16 * 1024 * 1024
 AGE_MS_MAX = 2**53 - 1
 """Greatest age that is sent: what somebody claims must not make our own items refused."""
 
@@ -120,6 +120,7 @@ def item(delta: Delta) -> tuple[Any, ...]:
         *delta.key,
         milliseconds(delta.age_s),
         milliseconds(delta.idle_s),
+        None if delta.asleep_s is None else milliseconds(delta.asleep_s),
         *(delta.piece or (0, 0, 1)),
         cbor2.dumps(
             content_fields(
@@ -158,7 +159,7 @@ def delta_of(value: Any) -> Delta:
 
 
 def _value(value: Any) -> bytes | None:
-    return None if value is None else octets(value, most=VALUE_MAX)
+    return None if value is None else octets(value, most=VALUE_BYTES_CEILING)
 
 
 def _kind(value: Any) -> int:
@@ -210,11 +211,11 @@ def _tombstone(value: list[Any]) -> Delta:
 
 
 def _whole_record(value: list[Any]) -> Delta:
-    fields = array(value, 9)
-    piece = Piece(count(fields[5]), count(fields[6]), count(fields[7]))
+    fields = array(value, 10)
+    piece = Piece(count(fields[6]), count(fields[7]), count(fields[8]))
     if piece.number >= piece.pieces:
         raise WireError("a piece beyond the last one")
-    content = array(loaded(octets(fields[8])), 9)
+    content = array(loaded(octets(fields[9])), 9)
     if content[4] is not None or content[5] is not None:
         raise WireError("an ended session travels as a tombstone")
     attributes = {
@@ -232,4 +233,5 @@ def _whole_record(value: list[Any]) -> Delta:
         count(fields[4]) / 1000,
         boolean(content[6]),
         None if piece.pieces == 1 else piece,
+        asleep_s=None if fields[5] is None else count(fields[5]) / 1000,
     )
