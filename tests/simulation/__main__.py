@@ -2,7 +2,9 @@
 The simulator by hand::
 
     python -m tests.simulation --seed 7              the trace of one seed, and its verdict
-    python -m tests.simulation --seeds 0-299         many seeds, and a summary
+    python -m tests.simulation --seeds 300           the first 300 seeds, and a summary
+    python -m tests.simulation --seeds 500-899       others
+    python -m tests.simulation --soak 3600           fresh seeds for an hour
     python -m tests.simulation --seed 7 --planted no_repair
 
 A seed, a number of members and a version of the code are one story; nothing else matters.
@@ -11,12 +13,14 @@ A seed, a number of members and a version of the code are one story; nothing els
 from __future__ import annotations
 
 import argparse
+import secrets
 import sys
 import time
+from collections.abc import Iterator
 
 from tests.simulation.planted import PLANTED, planted
-from tests.simulation.ranges import Summary, verdicts
-from tests.simulation.run import CalmRun, Run
+from tests.simulation.ranges import Summary, endless, verdicts
+from tests.simulation.run import CalmRun, Run, Verdict
 from tests.simulation.swarm import calm, draw
 from tests.simulation.trace import Trace
 
@@ -29,9 +33,10 @@ def arguments(argv: list[str]) -> argparse.Namespace:
     )
     which = parser.add_mutually_exclusive_group(required=True)
     which.add_argument("--seed", type=int, help="run one seed and print its trace")
-    which.add_argument("--seeds", metavar="A-B", help="run many seeds and print a summary")
+    which.add_argument("--seeds", metavar="N, A-B", help="run many seeds and print a summary")
+    which.add_argument("--soak", type=float, metavar="SECONDS", help="run fresh seeds for so long")
     parser.add_argument("--members", type=int, default=3, choices=range(2, 10), metavar="2..9")
-    parser.add_argument("--processes", type=int, default=2, help="for --seeds")
+    parser.add_argument("--processes", type=int, default=2, help="for many seeds")
     parser.add_argument("--planted", choices=PLANTED, metavar="BUG", help=", ".join(PLANTED))
     parser.add_argument("--calm", action="store_true", help="slow links, but no faults")
     parser.add_argument("--quiet", action="store_true", help="only the verdict and the hash")
@@ -53,14 +58,30 @@ def one(given: argparse.Namespace) -> bool:
 
 def many(given: argparse.Namespace) -> bool:
     """Run many seeds; return whether every promise held in all of them."""
-    first, _, last = given.seeds.partition("-")
-    seeds = range(int(first), int(last or first) + 1)
+    first, _, last = given.seeds.rpartition("-")
+    seeds = range(int(first), int(last) + 1) if first else range(int(last))
+    found = verdicts(seeds, given.members, given.processes, given.planted, given.calm)
+    return report(found, given, float("inf"))
+
+
+def soak(given: argparse.Namespace) -> bool:
+    """Run seeds that nobody has run for so many seconds; return whether every promise held."""
+    first = secrets.randbelow(2**40) * 1000
+    found = endless(first, given.members, given.processes, given.planted, given.calm)
+    return report(found, given, given.soak)
+
+
+def report(found_all: Iterator[Verdict], given: argparse.Namespace, seconds: float) -> bool:
+    """Print the verdicts of seeds that fail, and what all came to, for so long at most."""
     began = time.monotonic()
-    runs = []
-    for verdict in verdicts(seeds, given.members, given.processes, given.planted, given.calm):
+    runs: list[Verdict] = []
+    for verdict in found_all:
         runs.append(verdict)
         if verdict.failure is not None:
             print(verdict, flush=True)
+        if time.monotonic() - began >= seconds:
+            break
+    print(f"seeds {runs[0].seed} to {runs[-1].seed}, {given.members} members")
     found = Summary(tuple(runs))
     print(found)
     print(f"{time.monotonic() - began:.0f} s on {given.processes} processes")
@@ -70,7 +91,9 @@ def many(given: argparse.Namespace) -> bool:
 def main(argv: list[str]) -> int:
     """Return 0 if every promise held."""
     given = arguments(argv)
-    return 0 if (one(given) if given.seed is not None else many(given)) else 1
+    if given.seed is not None:
+        return 0 if one(given) else 1
+    return 0 if (many(given) if given.seeds is not None else soak(given)) else 1
 
 
 if __name__ == "__main__":

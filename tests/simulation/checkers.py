@@ -1,9 +1,11 @@
 """
 The checkers: each looks for one way in which a promise is broken, and says where.
 
-While a run goes on: REAL, HONEST, PARTIAL, RESURRECT and BOUNDS after every input, ACKS at an
-acknowledgement, CAUSAL at a commit, HEARD at an event. After the healing: READY, AGREE, NEWEST,
+While a run goes on: REAL, HONEST, PARTIAL, RESURRECT, BOUNDS and GONE after every input, ACKS at an
+acknowledgement, CAUSAL at a commit, HEARD at an event, EXACT and STATE (witness.py) at the end of
+a repair round and of a state transfer. After the healing: READY, AGREE, NEWEST,
 LOST, RESURRECT, LEAK, QUIET. In a run without faults: GAPS. Whatever the core raises is CRASH.
+Those of expiry are in aging.py: EARLY, EXPIRED, FLAP.
 """
 
 from __future__ import annotations
@@ -11,10 +13,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from replsession.config import Limits
 from replsession.events import SessionChanged
 from replsession.identity import Key, MemberId
+from replsession.messages import RecordDigests
 from replsession.node import Node
 from replsession.session.delta import Delta
+from replsession.session.expiry import is_too_old
 from replsession.session.record import Record
 from replsession.session.stamp import Stamp
 from tests.simulation import telling
@@ -26,7 +31,8 @@ RECORD_BYTES_MAX = 20_000
 TIMERS_PER_S_MAX = 40
 NAMES = (
     *("REAL", "HONEST", "PARTIAL", "RESURRECT", "BOUNDS", "ACKS", "CAUSAL", "HEARD"),
-    *("READY", "AGREE", "NEWEST", "LOST", "LEAK", "QUIET", "GAPS", "CRASH"),
+    *("READY", "AGREE", "NEWEST", "LOST", "LEAK", "QUIET", "GAPS", "GONE", "CRASH"),
+    *("EXACT", "STATE", "FRESH", "FOUND", "HELD", "PROMPT", "EARLY", "EXPIRED", "FLAP"),
 )
 
 
@@ -54,6 +60,7 @@ class Copy:
 
 def is_served(record: Record) -> bool:
     """Tell whether a request would find this record."""
+    # Not by asking the record itself, whose answer is what is looked at here.
     return record.complete and record.destroyed is None and not record.asleep
 
 
@@ -121,8 +128,12 @@ def bounds(who: str, node: Node) -> None:
     limits, links = node.limits, len(node.membership.links)
     _within(who, "wanted records", len(node.intake.wanted), limits.wanted_records_max)
     _within(who, "warm records", len(node.store._warm), limits.warm_records_max)
+    _within(who, "sleeping bytes", node.store.sleepers.bytes, limits.sleeping_bytes_max)
+    _within(who, "notices of expiry", len(node.reaper.notices), limits.expirations_max)
+    _within(who, "sessions given up", len(node.reaper.given_up), limits.given_up_max)
     _within(who, "links", links, limits.links_max)
     _within(who, "frame readers", len(node._readers), links)
+    members(who, node)
     _within(who, "forgotten members", len(node.store.forgotten), limits.forgotten_max)
     _within(who, "tombstones to send", len(node.intake.stale) + len(node.intake.buried), 0)
     serving = 0
@@ -134,6 +145,27 @@ def bounds(who: str, node: Node) -> None:
         most = limits.outbox_bytes_max + RECORD_BYTES_MAX
         _within(who, "bytes waiting", peer.outbox._bytes, most)
     _within(who, "transfers", serving, limits.transfers_at_once_max)
+
+
+def few_digests(who: str, message: RecordDigests, limits: Limits) -> None:
+    """BOUNDS: one message of repair names so many records, or those of a single leaf."""
+    if len(message.leaves) > 1:
+        _within(who, "digests of records", len(message.digests), limits.repair_digests_max)
+
+
+def members(who: str, node: Node) -> None:
+    """BOUNDS of the membership, and GONE: who has said goodbye stays away."""
+    part, now = node.membership, node._now
+    _within(who, "candidates", len(part.candidates), node.limits.members_max)
+    _within(who, "neighbours", len(part.linked_with), len(part.view))
+    _within(who, "messages to send", len(part.messages), 0)
+    for member, suspect in part.suspicions.suspects.items():
+        if now - suspect.until > node.timing.late_timer_s:
+            what = f"{telling.member(member)} suspected {now - suspect.since:.1f} s"
+            raise Failure("BOUNDS", f"{who}: {what}")
+    for member in part.departed:
+        if member in part.view or member in part.candidates:
+            raise Failure("GONE", f"{who}: {telling.member(member)} is back after its goodbye")
 
 
 def _within(who: str, what: str, size: int, bound: int) -> None:
@@ -153,10 +185,18 @@ def awake(who: str, timers: int, seconds: float) -> None:
 def acknowledged(
     oracle: Oracle, who: str, applier: Node, batch: Sequence[Delta], retention_s: float
 ) -> None:
-    """ACKS: what a member takes for acknowledged is applied where it was sent."""
+    """
+    ACKS: what a member takes for acknowledged is applied where it was sent.
+
+    But for a session that was over there meanwhile: it may be gone, or begun anew, or was refused.
+    """
     for delta in batch:
         record = applier.store.peek(delta.key)
-        if delta.destroyed is not None and delta.destroyed_age_s >= retention_s:
+        if (
+            (delta.destroyed is not None and delta.destroyed_age_s >= retention_s)
+            or oracle.let_go(applier.me.id, delta.key)
+            or is_too_old(delta)
+        ):
             is_fine = True
         elif record is None:
             is_fine = oracle.knew_end(applier.me.id, delta.key)
@@ -213,6 +253,8 @@ def ready(copies: Sequence[Copy]) -> None:
                 raise Failure("READY", f"{copy.name} does not see {other.name} up and ready")
         if len(copy.node.membership.view) != len(copies) - 1:
             raise Failure("READY", f"{copy.name} sees somebody who is not there")
+        for member in copy.node.membership.view.unreachable:
+            raise Failure("READY", f"{copy.name} sees {member.name} through others only")
 
 
 def agree(copies: Sequence[Copy]) -> None:
@@ -242,7 +284,11 @@ def newest(copies: Sequence[Copy], due: dict[Key, dict[str, Stamp]]) -> None:
 
 
 def lost(copies: Sequence[Copy], due: dict[Key, dict[str, Stamp]], oracle: Oracle) -> None:
-    """LOST: a session that a living member had, and that nobody ended, is there."""
+    """
+    LOST: a session that a living member had, and that nobody ended, is there.
+
+    Not one that may be over by now: those in *due* have no limits, or are touched all the time.
+    """
     for copy in copies:
         for key in due:
             story = oracle.stories[key]

@@ -15,6 +15,15 @@ from tests.simulation.scheduler import split
 from tests.simulation.swarm import Swarm
 from tests.simulation.workload import Workload
 
+AMBUSH_S = 5.0
+"""A member that starts has asked for its state by then."""
+PARTIAL_S = (6.0, 15.0)
+"""Long enough for both to give each other up, and to write to each other through a third."""
+FLAPS = (5, 20)
+FLAP_S = (0.02, 0.8)
+SLOW_MEMBER_S = (0.2, 2.5)
+"""Up to nearly the silence after which a member is suspected."""
+
 
 @dataclass(slots=True)
 class Faults:
@@ -81,8 +90,8 @@ class Faults:
         names = [process.name for process in self.cluster.live() if not process.is_paused]
         return self.rng.choice(names) if names else None
 
-    def _cut(self, what: str, pairs: list[tuple[str, str]]) -> bool:
-        lasts_s = self._lasts_s()
+    def _cut(self, what: str, pairs: list[tuple[str, str]], lasts_s: float | None = None) -> bool:
+        lasts_s = self._lasts_s() if lasts_s is None else lasts_s
         self._note(f"{what} for {lasts_s:.1f} s")
         network = self.cluster.network
         network.cut(pairs)
@@ -111,6 +120,59 @@ class Faults:
         half = self._some(len(self.cluster.names) // 2)
         others = [name for name in self.cluster.names if name not in half]
         return self._cut(f"cuts off {' '.join(half)}", self.cluster.pairs(half, others))
+
+    def _partial(self) -> bool:
+        one, other = self._some(2)
+        pairs = self.cluster.pairs([one], [other])
+        lasts_s = max(self._lasts_s(), self.rng.uniform(*PARTIAL_S))
+        return self._cut(f"cuts {one} and {other}, all others see both", pairs, lasts_s)
+
+    def _flap(self) -> bool:
+        one, other = self._some(2)
+        pairs = self.cluster.pairs([one], [other])
+        turns = self.rng.randrange(*FLAPS)
+        self._note(f"the line between {one} and {other} flaps {turns} times")
+        self._flap_once(pairs, turns)
+        return True
+
+    def _flap_once(self, pairs: list[tuple[str, str]], turns: int) -> None:
+        network = self.cluster.network
+        network.cut(pairs)
+
+        def mend() -> None:
+            network.mend(pairs)
+            if turns > 1 and not self.is_over:
+                self._until(self.rng.uniform(*FLAP_S), lambda: self._flap_again(pairs, turns - 1))
+
+        self._until(self.rng.uniform(*FLAP_S), mend)
+
+    def _flap_again(self, pairs: list[tuple[str, str]], turns: int) -> None:
+        if not self.is_over:
+            self._flap_once(pairs, turns)
+
+    def _half_open(self) -> bool:
+        name = self._live()
+        ends = [] if name is None else self.cluster.network.ends_of(self.cluster.processes[name])
+        if not ends:
+            return False
+        end = self.rng.choice(ends)
+        self._note(f"{end.host.name} loses link {end.id}, {end.other.host.name} does not notice")
+        self.cluster.network.half_open(end, "connection timed out")
+        return True
+
+    def _slow_member(self) -> bool:
+        (name,) = self._some(1)
+        host = self.cluster.host(name)
+        extra_s = self.rng.uniform(*SLOW_MEMBER_S)
+        self._note(f"all that {name} sends takes {extra_s:.1f} s longer")
+        slowed = self.cluster.network.slowed
+        slowed[host] = extra_s
+
+        def hurry_up() -> None:
+            slowed.pop(host, None)
+
+        self._until(self._lasts_s(), hurry_up)
+        return True
 
     def _reset_links(self) -> bool:
         name = self._live()
@@ -161,6 +223,69 @@ class Faults:
         self._restart_later(name)
         return True
 
+    def _crash_donor(self) -> bool:
+        return self._ambush("a donor", self._donors)
+
+    def _crash_joiner(self) -> bool:
+        return self._ambush("a joiner", self._joiners)
+
+    def _join_together(self) -> bool:
+        some = [process.name for process in self.cluster.live() if not process.is_paused]
+        if len(some) < 2:
+            return False
+        together = self.rng.sample(some, self.rng.randint(2, len(some)))
+        for name in together:
+            self.cluster.crash(name)
+        self._note(f"{' '.join(together)} start together")
+
+        def restart() -> None:
+            for name in together:
+                if not self.cluster.processes[name].is_alive:
+                    self.cluster.start(name)
+
+        self._until(self.rng.choice((0.05, 0.5, 4.0)), restart)
+        return True
+
+    def _ambush(self, whom: str, find: Callable[[], list[str]]) -> bool:
+        # A transfer is short, and rarely one is under way: somebody starts again, and whoever is
+        # looked for is awaited.
+        name = self._live()
+        if name is None:
+            return False
+        self._note(f"{name} starts again, in wait for {whom}")
+        self.cluster.crash(name)
+        self.cluster.start(name)
+        self._lie_in_wait(whom, find, self.cluster.now + AMBUSH_S)
+        return True
+
+    def _lie_in_wait(self, whom: str, find: Callable[[], list[str]], until: float) -> None:
+        def look() -> None:
+            names = [] if self.is_over else find()
+            if names and self.rng.random() < 0.5:
+                name = self.rng.choice(names)
+                self._note(f"caught {whom}: {name}")
+                self.count += 1
+                self.cluster.crash(name)
+                self._restart_later(name)
+            elif self.cluster.now < until and not self.is_over:
+                self._lie_in_wait(whom, find, until)
+
+        self.cluster.scheduler.after(self.rng.uniform(0.0005, 0.02), look)
+
+    def _donors(self) -> list[str]:
+        return [
+            process.name
+            for process in self.cluster.live()
+            if any(peer.donor is not None for peer in process.node.peers)
+        ]
+
+    def _joiners(self) -> list[str]:
+        return [
+            process.name
+            for process in self.cluster.live()
+            if not process.node.is_ready and process.node.transfers.joiner.donor is not None
+        ]
+
     def _restart_later(self, name: str) -> None:
         port = PORT if self.rng.random() < 0.6 else PORT + self.rng.randrange(1, 10)
         delay_s = self.rng.choice((0.05, 0.5, 3.0, 6.0))
@@ -192,6 +317,11 @@ class Faults:
             network.weather = replace(network.weather, **fields)
 
         self._until(self.rng.uniform(0.5, 5.0), calm_down)
+        return True
+
+    def _clock_step(self) -> bool:
+        # Set while its member runs, which looks at it only when it starts.
+        self.cluster.step_clock(self._some(1)[0], self.rng.choice((0.0, 3600.0, -3600.0)))
         return True
 
     def _burst(self) -> bool:

@@ -14,7 +14,10 @@ from replsession.session.delta import Delta
 from replsession.wire import encoding
 from replsession.wire.framing import HEAD
 
-WATCHED = (m.Deltas, m.StateChunk)
+WATCHED = (
+    *(m.Deltas, m.StateChunk, m.Accesses, m.RecordAnswer),
+    *(m.RecordDigests, m.RepairRequest, m.RepairRecords),
+)
 Input = Callable[[Node, float], object]
 """An input of a node, which gets the node and its own time."""
 
@@ -83,6 +86,15 @@ def chunk_of(end: End, frames: Sequence[bytes], everything: bool) -> Chunk:
             if isinstance(message, m.Deltas):
                 end.batches[message.batch] = message.deltas
     return Chunk(b"".join(frames), tuple(messages))
+
+
+def news_in(message: m.Message) -> Sequence[Delta | m.Access]:
+    """Return what a message says of sessions."""
+    if isinstance(message, m.Deltas):
+        return message.deltas
+    if isinstance(message, m.StateChunk | m.RepairRequest | m.RepairRecords | m.RecordAnswer):
+        return message.records
+    return message.accesses if isinstance(message, m.Accesses) else ()
 
 
 def parts(chunk: Chunk, rng: Random) -> Iterator[Chunk]:

@@ -39,8 +39,15 @@ class Network:
         self.ends: dict[int, End] = {}
         self.datagrams_sent = 0
         self.frames_sent = 0
+        self.slowest_s = 0.0
+        """The longest that anything was on its way, but for cuts."""
+        self.was_harsh = weather.is_harsh
+        """Links lose, repeat or reorder frames, or did so."""
         self._rng = rng
+        self.slowed: dict[str, float] = {}
+        """Hosts whose frames take so many seconds longer."""
         self._cuts: dict[tuple[str, str], int] = {}
+        self._mended_at: dict[tuple[str, str], float] = {}
         self._links = 0
 
     def multicast(self, source: Host, payload: bytes) -> None:
@@ -85,6 +92,13 @@ class Network:
             side.lose()
             self._put(side, Chunk(b"", closes=reason))
 
+    def half_open(self, end: End, reason: str) -> None:
+        """One end of a link is lost; the other one is told nothing, and what it sends is lost."""
+        end.is_closed = True
+        end.lose()
+        end.host.post(lambda node, now: node.link_closed(end.id, reason, now))
+        self._tidy(end)
+
     def vanish(self, host: Host) -> None:
         """A process died: what it had sent arrives, or not."""
         if self.hosts.get(host.address.host) is host:
@@ -111,6 +125,7 @@ class Network:
             self._cuts[pair] -= 1
             if not self._cuts[pair]:
                 del self._cuts[pair]
+                self._mended_at[pair] = self.scheduler.now
         for end in list(self.ends.values()):
             if end.held and not self.is_cut(end.host, end.other.host):
                 self.scheduler.after(self._delay(), _later(self._release, end))
@@ -119,9 +134,19 @@ class Network:
         """Tell whether nothing passes from *source* to *target*."""
         return (source.address.host, target.address.host) in self._cuts
 
+    def uncut_since(self, one: Host, other: Host) -> float:
+        """Return since when nothing was cut between two hosts; now if something is."""
+        if self.is_cut(one, other) or self.is_cut(other, one):
+            return self.scheduler.now
+        here, there = one.address.host, other.address.host
+        ways = ((here, there), (there, here))
+        return max(self._mended_at.get(way, 0.0) for way in ways)
+
     def _delay(self) -> float:
         low, high = self.weather.delay_s
-        return low + (high - low) * self._rng.random() ** 2
+        delay_s = low + (high - low) * self._rng.random() ** 2
+        self.slowest_s = max(self.slowest_s, delay_s)
+        return delay_s
 
     def _post(self, delay_s: float, target: Host, call: Input) -> None:
         self.scheduler.after(delay_s, lambda: target.post(call))
@@ -139,7 +164,12 @@ class Network:
 
     def _fail(self, source: Host, order: Dial, delay_s: float, reason: str) -> None:
         self.trace.detail(self.scheduler.now, source.name, f"dial {order.address}: {reason}")
-        self._post(delay_s, source, lambda node, now: node.dial_failed(order.dial, reason, now))
+        refused = reason == "connection refused"
+        self._post(
+            delay_s,
+            source,
+            lambda node, now: node.dial_failed(order.dial, reason, now, refused=refused),
+        )
 
     def _open(self, source: Host, target: Host, order: Dial) -> None:
         self._links += 2
@@ -193,7 +223,8 @@ class Network:
                 self._put(end, chunk)
 
     def _put(self, end: End, chunk: Chunk) -> None:
-        end.free_at = max(self.scheduler.now + self._delay(), end.free_at)
+        delay_s = self._delay() + self.slowed.get(end.host.address.host, 0.0)
+        end.free_at = max(self.scheduler.now + delay_s, end.free_at)
         self._plan(end, chunk, end.free_at)
 
     def _plan(self, end: End, chunk: Chunk, at: float) -> None:

@@ -37,6 +37,11 @@ class Story:
     """Invalidations by an application."""
     knew: dict[MemberId, None] = field(default_factory=dict)
     """Members that held the tombstone, whoever made it."""
+    let_go: dict[MemberId, None] = field(default_factory=dict)
+    """Processes that dropped it asleep."""
+    unshared: dict[MemberId, None] = field(default_factory=dict)
+    """Names of writers of a process that dropped it before all others had it: it may be gone
+    (docs/design.md, rules 3 and 7)."""
     buried: bool = False
     """Ended by nobody but by rule 1 of docs/design.md."""
 
@@ -82,6 +87,11 @@ class Oracle:
         story = self.stories.get(key)
         return story is not None and member in story.knew
 
+    def let_go(self, member: MemberId, key: Key) -> bool:
+        """Tell whether this incarnation dropped the session because it was over."""
+        story = self.stories.get(key)
+        return story is not None and member in story.let_go
+
     def is_overtaken(self, story: Story) -> bool:
         """Tell whether a session born later by the same member has ended."""
         return any(
@@ -95,7 +105,8 @@ class Oracle:
         """
         Return the least that every member must hold of a session in the end.
 
-        For each attribute, the newest of all writes that a living member made or holds.
+        For each attribute, the newest of all writes that a living member made or holds. What a
+        member wrote to a session that it dropped asleep, before all others had it, may be lost.
         """
         found: dict[str, Stamp] = {}
         for name, stamp in self._candidates(key, alive, records):
@@ -106,8 +117,9 @@ class Oracle:
     def _candidates(
         self, key: Key, alive: dict[MemberId, None], records: list[Record]
     ) -> Iterator[tuple[str, Stamp]]:
-        for written in self.stories[key].writes.values():
-            if written.stamp.member in alive:
+        story = self.stories[key]
+        for written in story.writes.values():
+            if written.stamp.member in alive and written.stamp.member not in story.unshared:
                 for name in written.values:
                     yield name, written.stamp
         for record in records:

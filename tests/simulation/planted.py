@@ -6,29 +6,39 @@ Each is put in from outside for as long as a ``with`` lasts; nothing in the prod
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from replsession.identity import Key
 from replsession.membership.view import View
-from replsession.messages import StateEnd
+from replsession.messages import RepairRecords, StateEnd, StateRequest
 from replsession.replication import joining as joining_module
 from replsession.replication import outbox as outbox_module
 from replsession.replication import peers as peers_module
+from replsession.replication import repair as repair_module
+from replsession.replication.exchange import Giver, differing
 from replsession.replication.intake import Intake
 from replsession.replication.outbox import Outbox
-from replsession.replication.peers import Peers
+from replsession.replication.peers import Peer, Peers
 from replsession.replication.pieces import Assembly, whole
 from replsession.replication.repair import Repairer
+from replsession.replication.rounds import Round
+from replsession.replication.transfer import Joiner, bucket_by_bucket
 from replsession.session import store as store_module
 from replsession.session.delta import Delta, joined
 from replsession.session.record import Merge, Record
 from replsession.session.stamp import HybridClock
 from replsession.session.store import Store
+from replsession.wire.encoding import decode_item, encode_item
+from tests.simulation import planted_waits
+from tests.simulation.planted_expiry import EXPIRY
+from tests.simulation.planted_membership import MEMBERSHIP
 
 FUTURE_MS = 30 * 60 * 1000
 EARLY_S = 1.0
 Patch = tuple[Any, str, Any]
+Digests = dict[Key, int]
 
 
 def _last_arrival_wins() -> list[Patch]:
@@ -191,6 +201,90 @@ def _offer_not_answered() -> list[Patch]:
     return [(Repairer, "offer_received", lambda self, peer, message, now: None)]
 
 
+def _left_forgotten() -> list[Patch]:
+    return [(Giver, "left", property(lambda self: []))]
+
+
+def _one_way_only() -> list[Patch]:
+    def wanted_only(mine: Digests, theirs: Digests) -> tuple[list[Key], list[Key]]:
+        return differing(mine, theirs)[0], []
+
+    return [(repair_module, "differing", wanted_only)]
+
+
+def _settled_too_early() -> list[Patch]:
+    exchange = Repairer._exchange
+
+    def once(self: Repairer, peer: Peer, running: Round, now: float) -> None:
+        if running.awaiting is RepairRecords:
+            self._finish(running)
+        else:
+            exchange(self, peer, running, now)
+
+    return [(Repairer, "_exchange", once)]
+
+
+def _leaves_left_out() -> list[Patch]:
+    go_on_at = Round.go_on_at
+    return [(Round, "go_on_at", lambda self, leaf: go_on_at(self, None))]
+
+
+def _version_of_last_piece() -> list[Patch]:
+    next_items = Repairer._next_items
+
+    def renewed(self: Repairer, giver: Giver, now: float) -> list[bytes]:
+        record = None if giver.under_way is None else self.store.peek(giver.under_way)
+        if record is not None and record.destroyed is None:
+            pieces = map(decode_item, giver.rest)
+            version = dict(record.version)
+            giver.rest = [encode_item(piece._replace(version=version)) for piece in pieces]
+        return next_items(self, giver, now)
+
+    return [(Repairer, "_next_items", renewed)]
+
+
+def _pieces_believed() -> list[Patch]:
+    def take(self: Repairer, peer: Peer, deltas: Iterable[Delta], now: float) -> None:
+        for delta in deltas:
+            self.intake.take(delta, peer.id, now, in_transfer=False)
+
+    return [(Repairer, "_take", take)]
+
+
+def _bucket_skipped() -> list[Patch]:
+    def further(transfer: int, bucket: int) -> StateRequest:
+        return StateRequest(transfer, min(bucket + 1, 256) if bucket else 0)
+
+    return [(joining_module, "StateRequest", further)]
+
+
+def _bucket_counted_early() -> list[Patch]:
+    def early(first: int, encoded: Callable[[int], Iterable[bytes]]) -> Iterator[tuple[bytes, int]]:
+        for item, _ in bucket_by_bucket(first, encoded):
+            bucket = decode_item(item).key.locator[0]
+            yield item, bucket + 1
+
+    return [(joining_module, "bucket_by_bucket", early)]
+
+
+def _missing_chunk_unseen() -> list[Patch]:
+    def chunk_came(self: Joiner, number: int, buckets: int) -> bool:
+        is_new = number not in self.chunks
+        self.chunks[number] = buckets
+        self.complete = max(self.complete, buckets)
+        return is_new
+
+    return [(Joiner, "chunk_came", chunk_came)]
+
+
+def _joined_from_nothing() -> list[Patch]:
+    return [(joining_module, "StateRequest", lambda transfer, bucket: StateRequest(transfer, 0))]
+
+
+def _lost_member_unheeded() -> list[Patch]:
+    return [(Repairer, "link_down", lambda self, member, *_: self.rounds.lost(member))]
+
+
 def _readiness_unheard() -> list[Patch]:
     return [(View, "set_ready", lambda self, member_id, ready: None)]
 
@@ -228,15 +322,29 @@ PLANTED: dict[str, Callable[[], list[Patch]]] = {
     "rule_12_access_in_digest": _rule_12_access,
     "rule_12_last_since": _rule_12_since,
     "rule_12_cumulative_acknowledgement": _rule_12_cumulative,
+    **EXPIRY,
     "clock_not_raised": _clock_not_raised,
     "version_at_gap": _version_at_gap,
     "joined_under_one_stamp": _joined_under_one_stamp,
     "unbounded_outbox": _unbounded_outbox,
     "repair_not_answered": _offer_not_answered,
+    "left_keys_forgotten": _left_forgotten,
+    "repair_one_way_only": _one_way_only,
+    "settled_too_early": _settled_too_early,
+    "leaves_left_out": _leaves_left_out,
+    "rule_6_last_piece_in_repair": _version_of_last_piece,
+    "rule_6_pieces_believed_in_repair": _pieces_believed,
+    "bucket_skipped": _bucket_skipped,
+    "bucket_counted_early": _bucket_counted_early,
+    "missing_chunk_unseen": _missing_chunk_unseen,
+    "joined_from_nothing": _joined_from_nothing,
+    "lost_member_unheeded": _lost_member_unheeded,
     "readiness_unheard": _readiness_unheard,
     "end_joined_as_a_delta": _end_joined_as_a_delta,
     "everything_buried": _everything_buried,
+    **MEMBERSHIP,
 }
+PLANTED |= planted_waits.PLANTED
 HARMLESS: dict[str, Callable[[], list[Patch]]] = {"no_stream": _no_stream}
 """What a promise survives."""
 

@@ -5,10 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
+from itertools import count
 from multiprocessing import get_context
 
 from tests.simulation.planted import planted
 from tests.simulation.run import Verdict, run_calm, run_seed
+
+BATCH = 200
+"""Seeds that are handed to the processes at a time, when there is no last one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +34,10 @@ class Summary:
             f"and {min(run.faults for run in runs)} faults each, "
             f"{sum(run.operations for run in runs)} and {sum(run.faults for run in runs)} in all; "
             f"{sum(run.messages for run in runs)} messages; "
+            f"{sum(run.waited for run in runs)} requests waited for fresh state, "
+            f"{sum(run.stale for run in runs)} answers were flagged as stale; "
+            f"{sum(run.met for run in runs)} write concerns met, "
+            f"{sum(run.short for run in runs)} not; "
             f"{sum(run.now for run in runs) / 3600:.1f} h of virtual time; "
             f"agreement at most {max(run.settled_s for run in runs):.1f} s after the faults; "
             f"{sum(run.buried for run in runs)} sessions buried without an end"
@@ -56,6 +64,14 @@ def verdicts(
         return
     with get_context("spawn").Pool(processes) as pool:
         yield from pool.imap(run, seeds)
+
+
+def endless(
+    first: int, members: int = 3, processes: int = 2, bug: str | None = None, calm: bool = False
+) -> Iterator[Verdict]:
+    """Yield verdicts from a first seed on, for as long as somebody takes them."""
+    for begin in count(first, BATCH):
+        yield from verdicts(range(begin, begin + BATCH), members, processes, bug, calm)
 
 
 def summary(

@@ -3,6 +3,7 @@ One run: faults and requests, then the healing, then silence; and the verdict.
 
 * Safety: things go wrong while requests are made; the checkers look after every input.
 * Liveness: faults end, and within a bounded virtual time all members must agree.
+* Expiry: where sessions end by themselves, those that are used no more are over for all, and go.
 * Silence: tombstones go where retention is short, and reading makes nobody send anything.
 """
 
@@ -13,8 +14,9 @@ from dataclasses import dataclass
 
 from replsession.identity import Key
 from replsession.session.stamp import Stamp
-from tests.simulation import checkers
+from tests.simulation import aging, checkers
 from tests.simulation.checkers import Failure
+from tests.simulation.clients import Clients
 from tests.simulation.cluster import Cluster
 from tests.simulation.faults import Faults
 from tests.simulation.swarm import Swarm, Weather, calm, draw
@@ -44,6 +46,14 @@ class Verdict:
     """From the end of the faults to agreement."""
     buried: int
     """Sessions that rule 1 ended although nobody had: its known cost."""
+    waited: int
+    """Requests of clients that waited for fresh state."""
+    stale: int
+    """Answers that were flagged as stale."""
+    met: int
+    """Commits that were acknowledged by as many members as was asked for."""
+    short: int
+    """Commits that were not, and said so."""
     trace_hash: str
     now: float
 
@@ -73,8 +83,19 @@ class Run:
         names = tuple("abcdefghi"[: swarm.members])
         self.swarm = swarm
         self.trace = trace
-        self.cluster = Cluster(swarm.seed, names, swarm.config, swarm.weather, swarm.skews_s, trace)
+        self.cluster = Cluster(
+            swarm.seed,
+            names,
+            swarm.config,
+            swarm.weather,
+            swarm.skews_s,
+            trace,
+            swarm.drifts,
+            is_multicast=swarm.is_multicast,
+            seeds=swarm.seeds(names),
+        )
         self.workload = Workload(self.cluster, swarm)
+        self.clients = Clients(self.cluster, swarm)
         self.faults = Faults(self.cluster, self.workload, swarm)
         self.settled_s = 0.0
 
@@ -97,11 +118,14 @@ class Run:
             self.cluster.start(name)
         self.cluster.run(2.0)
         self.workload.start()
+        self.clients.start()
         self.faults.start()
         self._chaos()
         due, dead = self._heal()
         self._settle()
         self._check(due, dead)
+        if self.swarm.is_mortal:
+            due = self._expire(due)
         if self.swarm.is_long:
             self._forget()
         self._be_quiet()
@@ -112,24 +136,32 @@ class Run:
     def _chaos(self) -> None:
         end = self.cluster.now + CHAOS_MAX_S
         while self.cluster.now < end and not (
-            self.workload.operations >= self.swarm.operations and self.faults.count >= FAULTS_MIN
+            self._operations() >= self.swarm.operations and self.faults.count >= FAULTS_MIN
         ):
             self.cluster.run(0.5)
 
+    def _operations(self) -> int:
+        return self.workload.operations + self.clients.operations
+
     def _heal(self) -> tuple[dict[Key, dict[str, Stamp]], list[Key]]:
         self.trace.line(self.cluster.now, "fault", "everything heals")
-        self.workload.is_over = True
+        self.workload.is_over = self.clients.is_over = True
         self.faults.stop()
         calm = Weather(delay_s=self.swarm.weather.delay_s)
         self.cluster.network.weather = calm
+        self.workload.keep()
         copies = self.cluster.copies()
         alive = self.cluster.alive_members()
+        used = [browser.key for browser in self.workload.kept]
         due: dict[Key, dict[str, Stamp]] = {}
         dead: list[Key] = []
         for key, story in self.cluster.oracle.stories.items():
             records = [copy.records[key] for copy in copies if key in copy.records]
             if any(member in alive for member in story.knew):
                 dead.append(key)
+            elif key in self.cluster.ages.of and key not in used:
+                # It may be over before all agree.
+                continue
             elif any(checkers.is_served(record) for record in records):
                 due[key] = self.cluster.oracle.newest(key, alive, records)
         return due, dead
@@ -155,10 +187,36 @@ class Run:
         copies = self.cluster.copies()
         checkers.ready(copies)
         checkers.agree(copies)
-        checkers.newest(copies, due)
+        checkers.newest(copies, self._without_unshared(due))
         checkers.lost(copies, due, self.cluster.oracle)
         checkers.buried(self.cluster.oracle, self.swarm.is_long)
         checkers.stay_dead(copies, dead)
+        alive = self.cluster.alive_members()
+        for copy in copies:
+            self.clients.survive(copy.served, alive)
+
+    def _without_unshared(self, due: dict[Key, dict[str, Stamp]]) -> dict[Key, dict[str, Stamp]]:
+        """Leave out what somebody wrote who has dropped it asleep before all others had it."""
+        stories = self.cluster.oracle.stories
+        return {
+            key: {name: s for name, s in stamps.items() if s.member not in stories[key].unshared}
+            for key, stamps in due.items()
+        }
+
+    def _expire(self, due: dict[Key, dict[str, Stamp]]) -> dict[Key, dict[str, Stamp]]:
+        """Let all that end by themselves end, and return what else is due."""
+        self.workload.kept = []
+        timing = self.swarm.config.timing
+        late_s = max((age.late_s for age in self.cluster.ages.of.values()), default=0.0)
+        longest_s = max(limits.idle_s or limits.lifetime_s or 0.0 for limits in self.swarm.limits)
+        self.cluster.run(longest_s * 1.1 + timing.expiry_grace_s * 2 + SWEEP_S + late_s)
+        copies = self.cluster.copies()
+        aging.expired(self.cluster, copies, SWEEP_S)
+        checkers.agree(copies)
+        rounds = 2 * self.swarm.members
+        self.cluster.run(rounds * timing.repair_interval_s + SWEEP_S)
+        aging.sleeping(self.cluster.copies())
+        return {key: stamps for key, stamps in due.items() if key not in self.cluster.ages.of}
 
     def _forget(self) -> None:
         self.cluster.run(self.swarm.config.timing.tombstone_retention_s + SWEEP_S)
@@ -183,11 +241,15 @@ class Run:
         return Verdict(
             self.swarm.seed,
             failure,
-            self.workload.operations,
+            self._operations(),
             self.faults.count,
             network.frames_sent + network.datagrams_sent,
             self.settled_s,
             sum(story.buried and not story.ends for story in stories),
+            self.clients.waited,
+            self.clients.stale,
+            self.clients.met,
+            self.clients.short,
             self.trace.digest(),
             self.cluster.now,
         )

@@ -41,11 +41,13 @@ def create(process: Process, number: int = 1, **values: bytes) -> Key:
     return key
 
 
-def create_idle(process: Process, idle_s: float) -> Key:
-    """Create a session that is over when it was idle for so long."""
+def create_idle(
+    process: Process, idle_s: float, lifetime_s: float | None = None, **values: bytes
+) -> Key:
+    """Create a session that is over when it was idle, or lived, for so long."""
     key = key_of(7)
-    limits = encoded_limits(SessionLimits(idle_s, None))
-    writes = {SECRET: b"s" * 16, INTERVAL: limits, "cart": b"\x01"}
+    limits = encoded_limits(SessionLimits(idle_s, lifetime_s))
+    writes = {SECRET: b"s" * 16, INTERVAL: limits, **(values or {"cart": b"\x01"})}
     process.post(lambda node, now: process.commit(Change(key, dict(writes), birth=True)))
     return key
 
@@ -90,6 +92,24 @@ def agree(cluster: Cluster) -> None:
     checkers.agree(cluster.copies())
 
 
+def directly(cluster: Cluster) -> bool:
+    """Tell whether all live members are ready and see each other, without help of others."""
+    try:
+        checkers.ready(cluster.copies())
+    except checkers.Failure:
+        return False
+    return True
+
+
+def until_directly(cluster: Cluster, most_s: float) -> float:
+    """Let time pass until all see each other; return how long it took."""
+    began = cluster.now
+    while not directly(cluster):
+        assert cluster.now - began < most_s, f"not within {most_s} s of virtual time"
+        cluster.run(0.05)
+    return cluster.now - began
+
+
 def cluster_of(
     names: str = "abc",
     *,
@@ -97,10 +117,12 @@ def cluster_of(
     timing: Timing | None = None,
     weather: Weather | None = None,
     started: bool = True,
+    is_multicast: bool = True,
+    seeds: dict[str, tuple[str, ...]] | None = None,
 ) -> Cluster:
     """Return a cluster, running unless it is said otherwise."""
     config = NodeConfig(limits or Limits(), timing or Timing())
-    cluster = Cluster(1, tuple(names), config, weather)
+    cluster = Cluster(1, tuple(names), config, weather, is_multicast=is_multicast, seeds=seeds)
     if started:
         cluster.start_all()
     return cluster

@@ -13,6 +13,8 @@ from dataclasses import dataclass, replace
 from random import Random
 
 from replsession.config import KIB, Limits, NodeConfig, Timing
+from replsession.session.expiry import SessionLimits
+from tests.simulation.aging import FOR_EVER
 from tests.simulation.scheduler import split
 
 FAULTS = (
@@ -20,15 +22,29 @@ FAULTS = (
     "cut_one_way",
     "isolate",
     "halves",
+    "partial",
+    "flap",
     "reset_links",
+    "half_open",
     "pause",
     "crash",
     "crash_between_frames",
     "leave",
+    "crash_donor",
+    "crash_joiner",
+    "join_together",
     "storm",
     "slow",
+    "slow_member",
     "burst",
 )
+HINTS = ("multicast", "multicast", "both", "seeds", "one seed")
+"""How members find each other. With one seed all know the first one only, who knows nobody."""
+MORTAL_SHARE = 0.5
+"""Of seeds whose sessions may end by themselves."""
+INTERVALS_S = (4.0, 4.0, 8.0)
+LIFETIMES_S = (10.0, 30.0)
+DRIFTS = (0.0, 0.01, -0.01)
 SKEWS_S = (0.0, 0.0, 0.6, -0.6, 3600.0, -3600.0)
 SHORT_RETENTION_S = 16.0
 
@@ -70,6 +86,27 @@ class Swarm:
     large_share: float
     slow_share: float
     burst_size: int
+    hints: str
+    limits: tuple[SessionLimits, ...] = (FOR_EVER,)
+    """What the sessions of this seed draw their limits from."""
+    drifts: tuple[float, ...] = ()
+
+    @property
+    def is_mortal(self) -> bool:
+        """Whether some sessions end by themselves."""
+        return self.limits != (FOR_EVER,)
+
+    @property
+    def is_multicast(self) -> bool:
+        """Whether heartbeats are carried."""
+        return self.hints in ("multicast", "both")
+
+    def seeds(self, names: tuple[str, ...]) -> dict[str, tuple[str, ...]]:
+        """Return for each member whose addresses it looks up."""
+        if self.hints == "multicast":
+            return {}
+        known = names[:1] if self.hints == "one seed" else names
+        return {name: () if known == (name,) else known for name in names}
 
     @property
     def is_long(self) -> bool:
@@ -81,6 +118,7 @@ def _limits(rng: Random) -> Limits:
     if rng.random() < 0.25:
         return Limits()
     return Limits(
+        value_bytes_max=16 * KIB,
         frame_bytes_max=64 * KIB,
         chunk_bytes=rng.choice((100, 500, 4 * KIB)),
         piece_bytes=rng.choice((48, 200, 1000)),
@@ -89,9 +127,11 @@ def _limits(rng: Random) -> Limits:
         outbox_bytes_max=rng.choice((1500, 10_000, 1_000_000)),
         transfer_window_chunks=rng.choice((1, 2, 4)),
         transfers_at_once_max=rng.choice((1, 2)),
+        repair_records_max=rng.choice((1, 5, 8000)),
+        repair_digests_max=rng.choice((1, 4, 2000)),
         warm_records_max=rng.choice((1, 3, 10, 4096)),
         wanted_records_max=rng.choice((2, 10, 1000)),
-        pieces_open_max=rng.choice((1, 4, 256)),
+        pieces_open_max=rng.choice((5, 256)),
     )
 
 
@@ -126,8 +166,37 @@ def _faults(rng: Random, is_long: bool) -> tuple[str, ...]:
     return tuple(chosen or [rng.choice(FAULTS)])
 
 
+def _with_expiry(swarm: Swarm) -> Swarm:
+    """Return the same seed with clocks that step and drift, and sessions that end, or without."""
+    rng = split(swarm.seed, "expiry")
+    faults = swarm.faults
+    if rng.random() < 0.3:
+        faults += ("clock_step",)
+    drifts = tuple(rng.choice(DRIFTS) for _ in range(swarm.members))
+    swarm = replace(swarm, faults=faults, drifts=drifts if rng.random() < 0.5 else ())
+    if rng.random() >= MORTAL_SHARE:
+        return swarm
+    idle = SessionLimits(rng.choice(INTERVALS_S), None)
+    choice: tuple[SessionLimits, ...] = rng.choice(
+        ((idle,), (idle, FOR_EVER), (idle, FOR_EVER, idle._replace(lifetime_s=10.0)))
+    )
+    if rng.random() < 0.3:
+        choice += (SessionLimits(None, rng.choice(LIFETIMES_S)),)
+    limits = replace(
+        swarm.config.limits,
+        sleeping_bytes_max=rng.choice((200, 2000, Limits().sleeping_bytes_max)),
+        expirations_max=rng.choice((1, 10_000)),
+        given_up_max=rng.choice((1, 10_000)),
+    )
+    return replace(swarm, limits=choice, config=replace(swarm.config, limits=limits))
+
+
 def draw(seed: int, members: int, operations: int = 400) -> Swarm:
     """Return what *seed* decides for so many members."""
+    return _with_expiry(_draw(seed, members, operations))
+
+
+def _draw(seed: int, members: int, operations: int) -> Swarm:
     rng = split(seed, "swarm")
     is_long = rng.random() < 0.25
     lasts_s = (17.0, 24.0) if is_long else rng.choice(((0.2, 2.0), (1.0, 8.0)))
@@ -147,6 +216,7 @@ def draw(seed: int, members: int, operations: int = 400) -> Swarm:
         large_share=rng.choice((0.0, 0.1, 0.4)),
         slow_share=rng.choice((0.02, 0.1)),
         burst_size=rng.choice((10, 40)),
+        hints=split(seed, "hints").choice(HINTS),
     )
 
 
@@ -168,4 +238,5 @@ def calm(seed: int, members: int, operations: int = 200) -> Swarm:
         weather=Weather(delay_s=(low, low * 4)),
         faults=("burst",),
         operation_every_s=0.04,
+        limits=(FOR_EVER,),
     )

@@ -9,6 +9,8 @@ from replsession.events import (
     LinkRefused,
     MemberJoined,
     MemberLeft,
+    MemberReachable,
+    MemberUnreachable,
     OutboxOverflowed,
     SessionChanged,
     SessionExpired,
@@ -56,18 +58,40 @@ def told(message: m.Message) -> str:
     if isinstance(message, m.Deltas):
         return f"Deltas {message.batch}: " + "; ".join(map(delta, message.deltas))
     if isinstance(message, m.StateChunk):
-        return f"StateChunk {message.number}: " + "; ".join(map(delta, message.records))
+        return f"StateChunk {message.number} ({message.bucket}): " + "; ".join(
+            map(delta, message.records)
+        )
     if isinstance(message, m.RecordRequest):
         return "RecordRequest " + " ".join(map(key, message.keys))
-    if isinstance(message, m.BucketAnswer):
-        return f"BucketAnswer {message.bucket} wants " + " ".join(map(key, message.wanted))
-    if isinstance(message, m.BucketDigests):
-        return f"BucketDigests {message.bucket}: {len(message.digests)} records"
+    if isinstance(message, m.LeafDigests | m.RecordDigests | m.RepairRequest | m.RepairRecords):
+        return repair(message)
     if isinstance(message, m.RepairOffer):
         return f"RepairOffer {message.round}"
+    if isinstance(message, m.Neighbours):
+        return "Neighbours " + " ".join(f"{x.name}={member(x.member)}" for x in message.members)
+    if isinstance(message, m.Inquiry):
+        return f"Inquiry {member(message.member)}"
+    if isinstance(message, m.Testimony):
+        return f"Testimony {member(message.member)} heard {message.heard_ms} ms ago"
     if isinstance(message, m.Hello):
         return f"Hello {message.name} {member(message.member)} ready={message.ready}"
     return str(message)
+
+
+def repair(message: m.LeafDigests | m.RecordDigests | m.RepairRequest | m.RepairRecords) -> str:
+    """Return a message of a repair round in one line."""
+    head = f"{type(message).__name__} {message.round}/{message.step}"
+    match message:
+        case m.LeafDigests():
+            return f"{head} of {len(message.leaves)} buckets from {message.first} on"
+        case m.RecordDigests():
+            digests = " ".join(map(key, message.digests))
+            return f"{head}: {len(message.leaves)} leaves, next {message.next}: {digests}"
+        case m.RepairRequest():
+            keys = "wants " + " ".join(map(key, message.wanted))
+        case m.RepairRecords():
+            keys = "leaves " + " ".join(map(key, message.left))
+    return f"{head} {keys}: " + "; ".join(map(delta, message.records))
 
 
 def event(of: Event) -> str:
@@ -77,6 +101,10 @@ def event(of: Event) -> str:
             return f"! {joined.name} {member(joined.id)} is up, ready={joined.ready}"
         case MemberLeft(left, reason):
             return f"! {left.name} {member(left.id)} is gone: {reason}"
+        case MemberUnreachable(unreachable, via):
+            return f"! {unreachable.name} {member(unreachable.id)} is seen through {via.name} only"
+        case MemberReachable(reachable):
+            return f"! {reachable.name} {member(reachable.id)} can be reached again"
         case StateRequested(donor):
             return f"! asks {donor.name} for state"
         case StateReceived(donor):

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from random import Random
 from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
 
-from replsession.config import NodeConfig
+from replsession.config import Limits, NodeConfig
 from replsession.events import Member, SessionChanged
 from replsession.identity import Address, Key
+from replsession.messages import RecordDigests
 from replsession.node import Node
 from replsession.session.delta import REGISTER, Delta, Write
 from replsession.session.record import Record
@@ -124,6 +126,17 @@ def test_bounds() -> None:
     fails("BOUNDS", lambda: checkers.bounds("m", some))
     checkers.awake("m", 100, 10.0)
     fails("BOUNDS", lambda: checkers.awake("m", 1000, 10.0))
+
+
+def test_bounds_of_what_one_message_of_repair_tells() -> None:
+    limits = Limits(repair_digests_max=1)
+    other = Key("/shop", KEY.locator)
+    few = RecordDigests(1, 1, None, (1, 2), {KEY: 5})
+    one_leaf = RecordDigests(1, 1, None, (1,), {KEY: 5, other: 6})
+    checkers.few_digests("m", few, limits)
+    checkers.few_digests("m", one_leaf, limits)
+    many = replace(one_leaf, leaves=(1, 2))
+    fails("BOUNDS", lambda: checkers.few_digests("m", many, limits))
 
 
 def test_acks() -> None:
@@ -251,3 +264,43 @@ def test_served_is_what_a_request_would_find() -> None:
     assert not checkers.is_served(ended())
     asleep = cast(Record, SimpleNamespace(complete=True, destroyed=None, asleep=True))
     assert not checkers.is_served(asleep)
+
+
+def test_who_is_seen_through_others_only_is_not_met_again() -> None:
+    one, other = copy_of(), Copy("o", node(), {})
+    other.node.me = Member(OTHER, "o", 2, Address("127.0.0.1", 4001), True)
+    for here, there in ((one, other), (other, one)):
+        me = there.node.me
+        here.node.membership.view.put(Member(me.id, me.name, me.incarnation, me.address, True))
+    checkers.ready([one, other])
+    one.node.membership.view.set_unreachable(OTHER, b"t" * 8)
+    fails("READY", lambda: checkers.ready([one, other]))
+
+
+def test_suspicion_ends() -> None:
+    here = node()
+    part = here.membership
+    part.view.put(Member(OTHER, "o", 2, Address("127.0.0.1", 4001)))
+    part.suspicions.doubt(OTHER, "connection reset", 0.0)
+    here._now = here.timing.suspect_s + 0.2
+    checkers.members("m", here)
+    here._now = here.timing.suspect_s + 0.3
+    fails("BOUNDS", lambda: checkers.members("m", here))
+
+
+def test_who_said_goodbye_stays_away() -> None:
+    here = node()
+    part = here.membership
+    part.departed[OTHER] = None
+    checkers.members("m", here)
+    part.view.put(Member(OTHER, "o", 2, Address("127.0.0.1", 4001)))
+    fails("GONE", lambda: checkers.members("m", here))
+    part.view.remove(OTHER)
+    part.dialling.up(OTHER, Address("127.0.0.1", 4001), 0.0)
+    fails("GONE", lambda: checkers.members("m", here))
+
+
+def test_what_neighbours_say_is_kept_of_those_in_view_only() -> None:
+    here = node()
+    here.membership.linked_with[OTHER] = {}
+    fails("BOUNDS", lambda: checkers.members("m", here))

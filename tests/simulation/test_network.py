@@ -93,6 +93,33 @@ def test_reset_loses_what_is_under_way_and_tells_both_ends() -> None:
     assert not network.ends
 
 
+def test_half_open_link_is_lost_at_one_end_only() -> None:
+    network, near, there = linked(Weather())
+    network.half_open(near, "connection timed out")
+    network.scheduler.run_until(1.0)
+    assert near.is_closed
+    assert not near.other.is_closed
+    assert there.posted == []
+    assert len(near.host.posted) == 1  # type: ignore[attr-defined]
+    network.send(there, [(near.other.id, frames(1)[0])])
+    network.scheduler.run_until(2.0)
+    assert near.host.bytes == b""  # type: ignore[attr-defined]
+    network.close(near.other.id, "done")
+    assert not network.ends
+
+
+def test_slow_host_is_late_with_all_that_it_sends() -> None:
+    network, near, there = linked(Weather(delay_s=(0.0, 0.1)))
+    network.slowed[near.host.address.host] = 2.0
+    network.send(near.host, [(near.id, frames(1)[0])])
+    network.send(there, [(near.other.id, frames(1)[0])])
+    network.scheduler.run_until(1.0)
+    assert there.bytes == b""
+    assert near.host.bytes == frames(1)[0]  # type: ignore[attr-defined]
+    network.scheduler.run_until(2.2)
+    assert there.bytes == frames(1)[0]
+
+
 def test_closing_comes_after_what_was_sent_before() -> None:
     network, near, there = linked(Weather(delay_s=(0.0, 1.0)))
     sent = frames(20)
@@ -155,3 +182,25 @@ def test_purposes_have_their_own_randomness() -> None:
     assert split(1, "network").random() == split(1, "network").random()
     assert split(1, "network").random() != split(1, "faults").random()
     assert split(1, "network").random() != split(2, "network").random()
+
+
+def test_it_knows_since_when_nothing_was_cut() -> None:
+    network, near, there = linked(Weather())
+    here = near.host
+    one_way = [(here.address.host, there.address.host)]
+    assert network.uncut_since(here, there) == 0.0
+    network.scheduler.run_until(5.0)
+    network.cut(one_way)
+    network.scheduler.run_until(7.0)
+    assert network.uncut_since(here, there) == network.uncut_since(there, here) == 7.0
+    network.mend(one_way)
+    network.scheduler.run_until(9.0)
+    assert network.uncut_since(here, there) == network.uncut_since(there, here) == 7.0
+
+
+def test_it_knows_how_slow_it_was_at_most() -> None:
+    network, near, _ = linked(Weather(delay_s=(0.1, 0.5)))
+    for frame in frames(50):
+        network.send(near.host, [(near.id, frame)])
+    assert 0.1 < network.slowest_s <= 0.5
+    assert not network.was_harsh

@@ -7,7 +7,13 @@ from itertools import islice
 
 import pytest
 
+from replsession.errors import WireError
 from replsession.replication.peers import Peers
+from replsession.session.stamp import HLC_MAX
+from tests.simulation import test_scenarios_expiry as expiry
+from tests.simulation import test_scenarios_join as join
+from tests.simulation import test_scenarios_membership as membership
+from tests.simulation import test_scenarios_repair as repair
 from tests.simulation import test_scenarios_sessions as sessions
 from tests.simulation.checkers import Failure
 from tests.simulation.planted import PLANTED, planted
@@ -17,7 +23,7 @@ from tests.simulation.swarm import Swarm, draw
 
 pytestmark = [pytest.mark.simulation, pytest.mark.timeout(180)]
 
-SEEDS_MAX = 25
+SEEDS_MAX = 60
 """So many seeds whose faults fit are tried at most."""
 
 
@@ -52,10 +58,41 @@ def loses_frames(swarm: Swarm) -> bool:
     return swarm.weather.frame_loss + swarm.weather.frame_late > 0
 
 
+def is_cut_in_part(swarm: Swarm) -> bool:
+    """Two that cannot meet have a third, and windows are shut."""
+    return "partial" in swarm.faults and swarm.config.limits.window_bytes <= 300
+
+
 def loses_pieces(swarm: Swarm) -> bool:
     """Many records travel in pieces, and frames are lost."""
     is_cut_up = swarm.large_share > 0 and swarm.config.limits.piece_bytes <= 1000
     return is_cut_up and swarm.weather.frame_loss + swarm.weather.frame_late > 0.01
+
+
+def joins_in_many_chunks(swarm: Swarm) -> bool:
+    """Donors die in the middle of transfers."""
+    return "crash_donor" in swarm.faults and swarm.config.limits.chunk_bytes <= 500
+
+
+def joins_and_loses_frames(swarm: Swarm) -> bool:
+    """Both: some chunk is missing between two others."""
+    return joins_in_many_chunks(swarm) and loses_frames(swarm)
+
+
+def exchanges_in_many_steps(swarm: Swarm) -> bool:
+    """Repair takes several messages for what fits into one with other bounds."""
+    limits = swarm.config.limits
+    return limits.chunk_bytes <= 500 and limits.repair_digests_max <= 4
+
+
+def is_mortal(swarm: Swarm) -> bool:
+    """Sessions end by themselves."""
+    return swarm.is_mortal
+
+
+def is_mortal_and_skewed(swarm: Swarm) -> bool:
+    """The same, and two clocks are an hour apart."""
+    return is_mortal(swarm) and is_skewed(swarm)
 
 
 CAUGHT: dict[str, tuple[Callable[[Swarm], bool], set[str]]] = {
@@ -78,9 +115,36 @@ CAUGHT: dict[str, tuple[Callable[[Swarm], bool], set[str]]] = {
     "joined_under_one_stamp": (any_swarm, {"REAL"}),
     "unbounded_outbox": (is_narrow, {"BOUNDS"}),
     "repair_not_answered": (any_swarm, {"AGREE", "LOST"}),
+    "left_keys_forgotten": (exchanges_in_many_steps, {"EXACT"}),
+    "repair_one_way_only": (any_swarm, {"EXACT"}),
+    "settled_too_early": (exchanges_in_many_steps, {"EXACT"}),
+    "leaves_left_out": (exchanges_in_many_steps, {"EXACT"}),
+    "rule_6_last_piece_in_repair": (exchanges_in_many_steps, {"HONEST"}),
+    "rule_6_pieces_believed_in_repair": (exchanges_in_many_steps, {"HONEST"}),
+    "bucket_skipped": (joins_in_many_chunks, {"STATE"}),
+    "bucket_counted_early": (joins_in_many_chunks, {"STATE"}),
+    "missing_chunk_unseen": (joins_and_loses_frames, {"STATE"}),
     "readiness_unheard": (any_swarm, {"READY"}),
     "end_joined_as_a_delta": (is_narrow, {"CRASH"}),
     "everything_buried": (any_swarm, {"LOST"}),
+    "tokens_not_compared": (any_swarm, {"FRESH"}),
+    "token_clock_not_raised": (any_swarm, {"CAUSAL"}),
+    "unknown_at_once": (any_swarm, {"FOUND"}),
+    "first_answer_is_certain": (any_swarm, {"FOUND"}),
+    "waits_without_end": (any_swarm, {"PROMPT"}),
+    "acknowledged_with_gaps": (loses_frames, {"HELD"}),
+    "any_batch_acknowledges": (any_swarm, {"HELD"}),
+    "sent_counts_as_held": (any_swarm, {"HELD"}),
+    "suspicion_never_ends": (any_swarm, {"BOUNDS"}),
+    "relay_echoes": (any_swarm, {"BOUNDS"}),
+    "relayed_joined_with_own": (is_cut_in_part, {"REAL", "HONEST"}),
+    "rule_3_never_dropped": (is_mortal, {"LEAK"}),
+    "rule_3_wakes_by_itself": (is_mortal, {"FLAP"}),
+    "rule_4_clocks_decide": (is_mortal_and_skewed, {"EXPIRED", "EARLY", "AGREE", "QUIET"}),
+    "rule_4_old_ones_taken": (is_mortal, {"FLAP"}),
+    "rule_4_notice_obeyed": (is_mortal, {"EARLY"}),
+    "rule_4_accesses_untold": (is_mortal, {"EARLY"}),
+    "unbounded_sleep": (is_mortal, {"BOUNDS"}),
 }
 SCENARIOS: dict[str, Callable[[], None]] = {
     "rule_1": sessions.TestLongCuts().test_sessions_of_both_halves_survive_and_ended_ones_stay_dead,
@@ -93,9 +157,74 @@ SCENARIOS: dict[str, Callable[[], None]] = {
     "rule_6_last_piece": (
         sessions.TestWriting().test_record_in_pieces_whose_first_piece_is_lost_claims_nothing
     ),
+    "rule_6_last_piece_in_repair": (
+        repair.TestLongRecords().test_one_that_changes_between_its_pieces_claims_what_it_was_before_them
+    ),
+    "left_keys_forgotten": lambda: (
+        repair.TestDiffering().test_a_round_trip_for_each_record_and_all_agree_after_one_round(
+            repair.TINY
+        )
+    ),
+    "lost_member_unheeded": lambda: (
+        repair.TestDyingWriter().test_survivors_level_out_at_once_when_it_dies_between_two_frames(
+            "abc"
+        )
+    ),
+    "bucket_skipped": lambda: (
+        join.TestDonorDies().test_at_every_chunk_and_the_next_one_sends_the_rest(5)
+    ),
+    "joined_from_nothing": lambda: (
+        join.TestDonorDies().test_at_every_chunk_and_the_next_one_sends_the_rest(5)
+    ),
+    "rule_3_dropped": expiry.TestSleeping().test_write_in_the_half_that_went_idle_is_not_lost,
+    "rule_3_dropped_early": (
+        expiry.TestSleeping().test_write_in_the_half_that_went_idle_is_not_lost
+    ),
+    "rule_3_not_woken": expiry.TestNotices().test_a_fresher_access_is_the_answer_and_wakes,
+    "rule_3_not_transferred": expiry.TestSleeping().test_joiner_is_given_what_sleeps_as_sleeping,
+    "rule_3_not_given": (
+        expiry.TestSleeping().test_who_lacks_something_of_a_sleeping_session_gets_it
+    ),
+    "rule_3_pieces_kept": (
+        expiry.TestSleeping().test_record_of_which_pieces_were_dropped_claims_nothing
+    ),
+    "rule_4_latest_estimate": expiry.TestAges().test_news_that_were_held_back_make_no_access_later,
+    "rule_4_stamps_decide": (
+        expiry.TestAges().test_clocks_an_hour_apart_neither_lose_nor_prolong_a_session
+    ),
+    "rule_4_notice_obeyed": expiry.TestNotices().test_a_fresher_access_is_the_answer_and_wakes,
+    "rule_4_notice_unanswered": (
+        expiry.TestAges().test_clocks_an_hour_apart_neither_lose_nor_prolong_a_session
+    ),
+    "rule_7": expiry.TestNames().test_who_dropped_what_only_it_had_goes_on_under_another_name,
+    "rule_7_joined_over_names": (
+        expiry.TestNames().test_writes_from_before_and_after_stay_apart_while_the_window_is_shut
+    ),
+    "clock_follows_to_the_end": lambda: (
+        expiry.TestPoisonedClock().test_who_was_shown_the_end_of_time_is_refused_by_nobody(
+            HLC_MAX - 1
+        )
+    ),
     "joined_under_one_stamp": (
         sessions.TestWriting().test_write_while_the_window_is_shut_does_not_pass_a_concurrent_one
     ),
+    "testimony_ignored": (
+        membership.TestPartialCut().test_pair_that_cannot_meet_stays_in_view_and_shares_every_write
+    ),
+    "last_words_count": (
+        membership.TestSuspicion().test_dead_host_is_gone_and_no_testimony_of_its_last_words_counts
+    ),
+    "own_pause_unnoticed": (
+        membership.TestSuspicion().test_process_that_hung_while_it_suspected_begins_anew
+    ),
+    "departed_come_back": (
+        membership.TestGoodbye().test_neighbour_who_has_not_heard_the_goodbye_brings_nobody_back
+    ),
+    "unreachable_for_ever": membership.TestPartialCut().test_who_dies_behind_another_one_is_gone,
+    "neighbours_untold": membership.TestHints().test_halves_that_never_met_merge_over_one_seed,
+    "seeds_given_up": membership.TestHints().test_member_alone_looks_for_its_seed_for_ever,
+    "dead_link_stays": membership.TestSuspicion().test_link_that_one_end_lost_is_replaced_at_once,
+    "old_link_kept": membership.TestGoodbye().test_restart_on_the_same_address_closes_the_old_link,
 }
 
 
@@ -117,7 +246,7 @@ def test_planted_bug_is_caught_by_its_checker(bug: str) -> None:
 
 @pytest.mark.parametrize("bug", SCENARIOS)
 def test_planted_bug_breaks_its_scenario(bug: str) -> None:
-    with planted(bug), pytest.raises((AssertionError, Failure)):
+    with planted(bug), pytest.raises((AssertionError, Failure, WireError)):
         SCENARIOS[bug]()
     SCENARIOS[bug]()
 

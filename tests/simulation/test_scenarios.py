@@ -12,6 +12,7 @@ from replsession.events import (
     DonorLost,
     MemberJoined,
     MemberLeft,
+    MemberUnreachable,
     OutboxOverflowed,
     StateReceived,
     StateSkipped,
@@ -83,8 +84,9 @@ class TestStarting:
         donor = joiner.membership.view.get(joiner.transfers.joiner.donor or b"")
         assert donor is not None
         cluster.crash(donor.name)
+        since = cluster.now
         cluster.run(5.0)
-        assert [event.donor.name for event in told(cluster, "c", DonorLost)] == [donor.name]
+        assert [event.donor.name for event in told(cluster, "c", DonorLost, since)] == [donor.name]
         (received,) = told(cluster, "c", StateReceived)
         assert received.donor.name != donor.name
         assert all(values(cluster.processes["c"], key) for key in keys)
@@ -175,13 +177,14 @@ class TestLeaving:
         cluster = cluster_of()
         cluster.network.cut(cluster.pairs(["c"], ["a", "b"]))
         since = cluster.now
-        drop_s = cluster.config.timing.drop_after_s
-        cluster.run(drop_s - 0.7)
+        timing = cluster.config.timing
+        gone_s = timing.drop_after_s + timing.suspect_s
+        cluster.run(gone_s - 1.1)
         assert not told(cluster, "a", MemberLeft, since)
-        cluster.run(1.5)
+        cluster.run(1.6)
         for name in "abc":
             assert all(
-                event.reason.startswith(f"silent for {drop_s:.0f}")
+                event.reason.startswith(f"silent for {gone_s:.0f}.")
                 for event in told(cluster, name, MemberLeft, since)
             )
         assert len(told(cluster, "c", MemberLeft, since)) == 2
@@ -195,9 +198,10 @@ class TestLeaving:
         since = cluster.now
         key = create(cluster.processes["a"])
         cluster.run(6.0)
-        assert [event.member.name for event in told(cluster, "a", MemberLeft, since)] == ["b"]
-        assert [event.member.name for event in told(cluster, "b", MemberLeft, since)] == ["a"]
-        assert not told(cluster, "c", MemberLeft, since)
+        for name, other in (("a", "b"), ("b", "a")):
+            (unreachable,) = told(cluster, name, MemberUnreachable, since)
+            assert (unreachable.member.name, unreachable.via.name) == (other, "c")
+        assert not any(told(cluster, name, MemberLeft, since) for name in "abc")
         assert values(cluster.processes["b"], key) is not None, "c hands on what a cannot"
         cluster.network.mend(cluster.one_way(["a"], ["b"]))
         cluster.run(10.0)

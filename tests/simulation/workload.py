@@ -2,7 +2,8 @@
 The workload: browsers that send requests to any member, on sessions that they share.
 
 A request opens its session, thinks for a while, and commits what it changed, as the web rooms do. A
-slow one may read before an invalidation and commit long after it.
+slow one may read before an invalidation and commit long after it. Where sessions end by themselves,
+browsers go away for a while, too.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from replsession.session.change import Change
 from replsession.session.expiry import SessionLimits, encoded_limits
 from replsession.session.record import INTERVAL, SECRET
 from tests.simulation import telling
+from tests.simulation.aging import FOR_EVER
 from tests.simulation.cluster import Cluster
 from tests.simulation.oracle import greatest_in
 from tests.simulation.process import Process
@@ -24,7 +26,10 @@ from tests.simulation.swarm import Swarm
 
 NAMES = ("cart", "user", "counter", "theme", "a", "b", "ü", "")
 CONTEXTS = ("/", "/", "/shop")
-FOR_EVER = encoded_limits(SessionLimits(None, None))
+AWAY_SHARE = 0.12
+AWAY = (0.5, 0.8, 0.97, 1.05, 1.5, 3.0)
+"""For how long a browser goes away, in intervals of its session."""
+KEEP_EVERY_S = 1.0
 
 
 @dataclass(slots=True)
@@ -32,7 +37,10 @@ class Browser:
     """One session, as those who use it know it."""
 
     key: Key
+    limits: SessionLimits = FOR_EVER
     ended: bool = False
+    back_at: float = 0.0
+    """Until then it asks for nothing."""
 
 
 @dataclass(slots=True)
@@ -47,6 +55,8 @@ class Workload:
     is_over: bool = False
     pending: int = 0
     """Requests that have read and not yet committed."""
+    kept: list[Browser] = field(default_factory=list)
+    """Those that go on after the healing, so that their sessions must live on."""
     rng: Random = field(init=False)
     prefixes: list[int] = field(init=False)
     """First bytes of locators, so that several sessions share a bucket."""
@@ -65,6 +75,50 @@ class Workload:
         if process is None:
             return
         process.post(lambda node, now: self._burst_at(process))
+
+    def keep(self) -> None:
+        """Begin to touch half of the sessions that would be over soon, again and again."""
+        mortal = [b for b in self.browsers if not b.ended and self._interval_s(b) is not None]
+        self.kept = [browser for browser in mortal if self.rng.random() < 0.5]
+        self._keep_on()
+        # The others are over already.
+        ages, now = self.cluster.ages.of, self.cluster.now
+        self.kept = [browser for browser in self.kept if ages[browser.key].touched_at == now]
+
+    def _keep_on(self) -> None:
+        if not self.kept:
+            return
+        self.cluster.scheduler.after(KEEP_EVERY_S, self._keep_on)
+        for browser in self.kept:
+            some = [process for process in self.cluster.live() if not process.is_paused]
+            self.rng.shuffle(some)
+            # Until the members agree, one may find it and another not.
+            self._touch_at_one(browser, some)
+
+    def _touch_at_one(self, browser: Browser, processes: list[Process]) -> None:
+        found: list[bool] = []
+        for process in processes:
+            process.post(
+                lambda node, now, process=process: found.append(  # type: ignore[misc]
+                    process.open(browser.key) is not None
+                )
+            )
+            if any(found):
+                return
+
+    def _interval_s(self, browser: Browser) -> float | None:
+        """Return the idle interval of a session that nothing else ends."""
+        idle_s, lifetime_s = browser.limits
+        return idle_s if lifetime_s is None else None
+
+    def _has_ended(self, browser: Browser) -> bool:
+        age = self.cluster.ages.of.get(browser.key)
+        return browser.ended or (age is not None and age.is_over(self.cluster.now, slack_s=2.0))
+
+    def _may_go_away(self, browser: Browser) -> None:
+        interval_s = browser.limits.idle_s
+        if interval_s is not None and self.rng.random() < AWAY_SHARE:
+            browser.back_at = self.cluster.now + interval_s * self.rng.choice(AWAY)
 
     def read_somewhere(self) -> None:
         """Read one session, and change nothing."""
@@ -99,14 +153,17 @@ class Workload:
 
     def _request(self, process: Process) -> None:
         rng = self.rng
-        alive = [browser for browser in self.browsers if not browser.ended]
+        now = self.cluster.now
+        alive = [browser for browser in self.browsers if not self._has_ended(browser)]
+        here = [browser for browser in alive if browser.back_at <= now]
         if len(alive) < self.swarm.sessions and rng.random() < 0.3:
             process.post(lambda node, now: self._create(process))
             return
         if not self.browsers:
             return
-        ended = rng.random() < 0.1 or not alive
-        browser = rng.choice(self.browsers[-20:] if ended else alive)
+        ended = rng.random() < 0.1 or not here
+        browser = rng.choice(self.browsers[-20:] if ended else here)
+        self._may_go_away(browser)
         choose: tuple[tuple[float, Callable[[], None]], ...] = (
             (0.25, lambda: self._read(process, browser.key)),
             (0.55, lambda: self._change(process, browser.key, self._think_s())),
@@ -132,10 +189,11 @@ class Workload:
         key = Key(rng.choice(CONTEXTS), locator)
         writes = self._writes()
         writes[SECRET] = rng.randbytes(SECRET_HASH_BYTES)
-        writes[INTERVAL] = FOR_EVER
+        limits = rng.choice(self.swarm.limits) if self.swarm.is_mortal else FOR_EVER
+        writes[INTERVAL] = encoded_limits(limits)
         self._done(process, "creates", key, writes)
         process.commit(Change(key, writes, birth=True))
-        self.browsers.append(Browser(key))
+        self.browsers.append(Browser(key, limits))
 
     def _read(self, process: Process, key: Key) -> None:
         self._done(process, "reads", key)
