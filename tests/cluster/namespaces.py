@@ -9,22 +9,30 @@ Hosts of one's own for tests: two network namespaces on one wire, made and alway
         left.down(); left.up(); left.lose(0.1)
 
 Nothing here touches the network of the machine itself: the wire is a pair of ``veth`` whose both
-ends are born inside of the two namespaces.
+ends are born inside of the two namespaces. More hosts, on one bridge, are in ``bridge.py``.
+
+The name of a namespace says which test run made it. What a killed run leaves behind is taken away
+by the next one.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import secrets
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
 from typing import Any
 
 COMMAND_TIMEOUT_S = 30.0
+PREFIX = "replsession-test"
 ASK = """
 import http.client, json, sys
 method, host, port, path, cookie, body = json.load(sys.stdin)
@@ -73,22 +81,22 @@ class Namespace:
 
     def run(self, *command: str) -> str:
         """Run a command in here; fail when it does."""
-        return _run(*self.prefix, *command)
+        return run(*self.prefix, *command)
 
     def ask(self, path: str, port: int, *, cookie: str = "", body: Any = None) -> Answer:
         """Ask the server in here, on a new connection; with a body, which is sent as JSON, POST."""
         method, sent = ("GET", None) if body is None else ("POST", json.dumps(body))
         question = json.dumps([method, "127.0.0.1", port, path, cookie, sent])
-        told = _run(*self.prefix, sys.executable, "-I", "-S", "-c", ASK, stdin=question)
+        told = run(*self.prefix, sys.executable, "-I", "-S", "-c", ASK, stdin=question)
         return Answer(*json.loads(told))
 
     def down(self) -> None:
         """Pull the plug: the interface loses its link, and the system what it knew through it."""
-        _run("ip", "-n", self.name, "link", "set", "eth0", "down")
+        run("ip", "-n", self.name, "link", "set", "eth0", "down")
 
     def up(self) -> None:
         """Plug it in again."""
-        _run("ip", "-n", self.name, "link", "set", "eth0", "up")
+        run("ip", "-n", self.name, "link", "set", "eth0", "up")
 
     def lose(self, share: float) -> None:
         """Lose this share of what arrives, datagrams and segments alike."""
@@ -123,40 +131,97 @@ def why_no_loss() -> str | None:
 @contextmanager
 def wire() -> Iterator[tuple[Namespace, Namespace]]:
     """Make two hosts with a wire between them, and nothing else: no default route, no names."""
-    name = _some_name()
+    name = some_name()
     hosts = Namespace(name + "l", "10.77.0.1"), Namespace(name + "r", "10.77.0.2")
-    made: list[Namespace] = []
-    try:
+    with ExitStack() as made:
         for host in hosts:
-            _run("ip", "netns", "add", host.name)
-            made.append(host)
-            _run("ip", "-n", host.name, "link", "set", "lo", "up")
+            made.enter_context(namespace(host.name))
         add_interfaces(*hosts)
         yield hosts
+
+
+@contextmanager
+def namespace(name: str) -> Iterator[None]:
+    """Make an empty namespace, which has nothing but its own loopback interface."""
+    _remove_leftovers_once()
+    run("ip", "netns", "add", name)
+    try:
+        run("ip", "-n", name, "link", "set", "lo", "up")
+        yield
     finally:
-        for host in made:
-            _run("ip", "netns", "del", host.name)
+        run("ip", "netns", "del", name)
 
 
 def add_interfaces(left: Namespace, right: Namespace) -> None:
     """Give each host an interface ``eth0`` with its address, and lay the wire between the two."""
     peer = ("peer", "eth0", "netns", right.name)
-    _run("ip", "-n", left.name, "link", "add", "eth0", "type", "veth", *peer)
+    run("ip", "-n", left.name, "link", "add", "eth0", "type", "veth", *peer)
     for host in (left, right):
-        _run("ip", "-n", host.name, "addr", "add", f"{host.address}/24", "dev", "eth0")
-        _run("ip", "-n", host.name, "link", "set", "eth0", "up")
+        run("ip", "-n", host.name, "addr", "add", f"{host.address}/24", "dev", "eth0")
+        run("ip", "-n", host.name, "link", "set", "eth0", "up")
 
 
 def remove_interfaces(left: Namespace) -> None:
     """Take both interfaces away: of a pair, the second end goes with the first."""
-    _run("ip", "-n", left.name, "link", "del", "eth0")
+    run("ip", "-n", left.name, "link", "del", "eth0")
 
 
-def _some_name() -> str:
-    return "test-" + secrets.token_hex(4)
+def some_name(pid: int | None = None) -> str:
+    """Return a name that says which process made what has it; None: this one."""
+    pid = pid or os.getpid()
+    return f"{PREFIX}-{pid}-{_started_at(pid)}-{secrets.token_hex(4)}"
 
 
-def _run(*command: str, stdin: str | None = None) -> str:
+def remove_leftovers() -> list[str]:
+    """
+    Take away the namespaces of test runs that were killed, with all that still runs in them.
+
+    Returns:
+        Their names.
+    """
+    listed = [line.split()[0] for line in run("ip", "netns", "list").splitlines() if line]
+    leftovers = [name for name in listed if _is_leftover(name)]
+    for name in leftovers:
+        for pid in run("ip", "netns", "pids", name).split():
+            try:
+                os.kill(int(pid), signal.SIGKILL)
+            except ProcessLookupError:
+                # It ended meanwhile.
+                continue
+        run("ip", "netns", "del", name)
+    return leftovers
+
+
+@cache
+def _remove_leftovers_once() -> None:
+    remove_leftovers()
+
+
+def _is_leftover(name: str) -> bool:
+    prefix, _, rest = name.partition(PREFIX + "-")
+    if prefix or not rest:
+        return False
+    pid, started_at, _ = rest.split("-", 2)
+    return _started_at(int(pid)) != started_at
+
+
+def _started_at(pid: int) -> str:
+    """Return when a process was started, in ticks of the system; empty if there is none."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except FileNotFoundError:
+        return ""
+    # The second field is the program's name in parentheses, which may hold blanks.
+    return stat.rpartition(")")[2].split()[19]
+
+
+def run(*command: str, stdin: str | None = None) -> str:
+    """
+    Run a command; return what it printed.
+
+    Raises:
+        CommandFailed: it ended with an error.
+    """
     ended = subprocess.run(
         command,
         input=stdin,

@@ -45,7 +45,7 @@ DRAIN_S = 5.0
 """Bound on reading what an ended process has printed, if others still hold its output."""
 POLL_S = 0.02
 SHOWN_LINES_MAX = 200
-OURS_IN_ENVIRONMENT = ("REPLSESSION_", "DEMO_")
+OURS_IN_ENVIRONMENT = ("REPLSESSION_", "DEMO_", "LOAD_")
 MARK = "STARTED_BY_TEST"
 
 Found = TypeVar("Found")

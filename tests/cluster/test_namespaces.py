@@ -7,6 +7,7 @@ pulled are real, and nothing is configured but a secret and ``lan:NAME``.
 
 from __future__ import annotations
 
+import signal
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -225,6 +226,43 @@ def test_a_wire_that_was_cut_merges_both_halves(
     merged = {"counter": 1, "both": "right", "left": 1, "right": 2, "late": 3}
     wait_same(meeting, cookie, merged)
     wait_same(meeting, born_while_cut, {"counter": 1})
+
+
+def test_a_hung_process_is_gone_and_calls_nobody_gone(meeting: tuple[Host, Host]) -> None:
+    left, right = meeting
+    cookie = new_session(left)
+    wait_until(lambda: right.attributes(cookie), "the session on the right")
+
+    left.server.send_signal(signal.SIGSTOP)
+    hung_at = time.monotonic()
+    right.set(cookie, written="while it hung")
+    right.wait_gone(left, r"silent for \d\.\d s")
+    print(f"a hung process was noticed after {time.monotonic() - hung_at:.3f} s")
+    mark = right.server.output.mark()
+    left.server.send_signal(signal.SIGCONT)
+
+    right.server.output.wait_for("Replication member added: ", after=mark)
+    wait_same(meeting, cookie, {"counter": 1, "written": "while it hung"})
+    assert not left.server.output.matches("Received member disappeared")
+
+
+def test_a_host_that_gets_another_address_is_found_there(meeting: tuple[Host, Host]) -> None:
+    left, right = meeting
+    cookie = new_session(left)
+    wait_until(lambda: right.attributes(cookie), "the session on the right")
+    mark = left.server.output.mark()
+
+    left.namespace.run("ip", "addr", "del", "10.77.0.1/24", "dev", "eth0")
+    left.namespace.run("ip", "addr", "add", "10.77.0.3/24", "dev", "eth0")
+    changed_at = time.monotonic()
+    left.server.output.wait_for(r"receiver moves to /10\.77\.0\.3:4000$", after=mark)
+    left.set(cookie, moved=True)
+    wait_same(meeting, cookie, {"counter": 1, "moved": True})
+    right.set(cookie, seen=True)
+    wait_same(meeting, cookie, {"counter": 1, "moved": True, "seen": True})
+    print(f"after the change of the address both agreed in {time.monotonic() - changed_at:.3f} s")
+    for host in meeting:
+        assert not host.server.output.matches("Received member disappeared"), host.name
 
 
 def test_a_host_with_several_networks_says_what_to_set(hosts: tuple[Host, Host]) -> None:
