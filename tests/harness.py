@@ -8,19 +8,25 @@ out after each input, in the order in which it was asked for; nothing is lost un
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from random import Random
 from typing import TypeVar
 
+from replsession.concern import Asked
 from replsession.config import Limits, NodeConfig, Timing
 from replsession.events import Event, Member
 from replsession.identity import Address, Key, MemberId
 from replsession.membership.membership import Close, Dial
 from replsession.messages import Acknowledge, Deltas, Heartbeat, Hello, Message, Ping
 from replsession.node import Node
+from replsession.replication.acks import Ticket
+from replsession.replication.freshness import Lookup
+from replsession.replication.waits import Waiting
 from replsession.session.change import Change
 from replsession.session.delta import Delta
+from replsession.session.record import Record
+from replsession.session.stamp import NOTHING_SEEN, Seen
 from replsession.wire.encoding import decode, encode
 from replsession.wire.framing import FrameReader
 
@@ -77,6 +83,8 @@ class Hand:
     member: Member
     received: list[Message] = field(default_factory=list)
     batches: int = 0
+    is_hung: bool = False
+    """Its system takes connections, but nobody answers on them."""
     closed: str | None = None
     """Why the node closed the link, or None while it is open."""
 
@@ -141,7 +149,8 @@ class Network:
     """
     Nodes by name, and the links between them.
 
-    ``events`` and ``sent`` hold everything that a node told and every message it sent on a link.
+    ``events`` and ``sent`` hold everything that a node told and every message it sent on a link,
+    ``done`` the requests that it let go on.
     """
 
     def __init__(self) -> None:
@@ -149,8 +158,13 @@ class Network:
         self.nodes: dict[str, Node] = {}
         self.events: dict[str, list[Event]] = {}
         self.sent: dict[str, list[Message]] = {}
+        self.done: dict[str, list[Waiting]] = {}
+        self.let_go: Callable[[str, list[Waiting]], None] = lambda name, done: None
+        """Called with those who need not wait any more, as a channel is."""
         self.datagrams = 0
         """Heartbeats that left, however many members there were to hear them."""
+        self.has_multicast = True
+        """Whether heartbeats are heard."""
         self.dials_refused: list[Address] = []
         self._addresses: dict[Address, str] = {}
         self._ends: dict[int, _End] = {}
@@ -183,6 +197,7 @@ class Network:
         self.nodes[member.name] = node
         self.events[member.name] = []
         self.sent[member.name] = []
+        self.done[member.name] = []
         self._addresses[member.address] = member.name
         self.input(member.name, lambda node, now: node.timer_fired(now))
         return node
@@ -202,6 +217,44 @@ class Network:
     def destroy(self, name: str, key: Key) -> None:
         """End a session on a member."""
         self.input(name, lambda node, now: node.commit(Change(key, {}, destroy=True), now))
+
+    def commit_asking(
+        self,
+        name: str,
+        asked: Asked,
+        key: Key,
+        writes: Mapping[str, bytes | None],
+        *,
+        birth: bool = False,
+    ) -> Ticket:
+        """Commit writes on a member with a write concern; return what waits for it."""
+        tickets: list[Ticket] = []
+
+        def request(node: Node, now: float) -> None:
+            node.commit(Change(key, dict(writes), birth), now)
+            tickets.append(node.acknowledgement(asked, (key,), now))
+
+        self.input(name, request)
+        return tickets[0]
+
+    def look_up(
+        self,
+        name: str,
+        key: Key,
+        seen: Seen = NOTHING_SEEN,
+        *,
+        secret_hash: bytes | None = None,
+        is_final: bool = False,
+    ) -> Record | Lookup | None:
+        """Begin a request on a member; a lookup that it returns may be done already."""
+        found: list[Record | Lookup | None] = []
+
+        def request(node: Node, now: float) -> None:
+            found.append(node.open(key, now, secret_hash, seen, is_final=is_final))
+
+        self.input(name, request)
+        self.run(0.0)
+        return found[0]
 
     def values(self, name: str, key: Key) -> dict[str, bytes] | None:
         """Return what a request on this member would find, without making it one."""
@@ -237,7 +290,7 @@ class Network:
         del self._held[name]
 
     def part(self, one: str, other: str) -> None:
-        """Lose everything between two members, and refuse their dials, until they :meth:`meet`."""
+        """Lose everything between two members, and their dials too, until they :meth:`meet`."""
         self._parted.append((one, other))
 
     def meet(self, one: str, other: str) -> None:
@@ -278,6 +331,10 @@ class Network:
         )
         return hand
 
+    def hands(self) -> Iterable[Hand]:
+        """Return all ends that a test plays."""
+        return self._hands.values()
+
     def settle(self) -> None:
         """Deliver whatever is under way."""
         delivered = 0
@@ -313,11 +370,13 @@ class Network:
     def _carry_out(self, name: str) -> None:
         ready = self.nodes[name].ready()
         self.events[name] += ready.events
+        self.done[name] += ready.done
+        self.let_go(name, ready.done)
         self._wake_at[name] = ready.wake_at
         self.datagrams += len(ready.datagrams)
         for datagram in ready.datagrams:
             for other in self.nodes:
-                if other != name and not self._are_parted(name, other):
+                if self.has_multicast and other != name and not self._are_parted(name, other):
                     self._deliver(other, "datagram_received", datagram, HOST)
         for link, frame in ready.frames:
             self.sent[name] += decoded(frame)
@@ -354,10 +413,15 @@ class Network:
                 self._queue.append(act)
 
     def _dial(self, name: str, order: Dial) -> None:
+        if any(hand.is_hung and hand.member.address == order.address for hand in self.hands()):
+            return
         target = self._addresses.get(order.address)
-        if target is None or self._are_parted(name, target):
+        if target is None:
             self.dials_refused.append(order.address)
-            self._deliver(name, "dial_failed", order.dial, "connection refused")
+            self._fail_dial(name, order, "connection refused", refused=True)
+            return
+        if self._are_parted(name, target):
+            self._fail_dial(name, order, "no answer", refused=False)
             return
         self._links += 2
         ours, theirs = self._links - 1, self._links
@@ -366,6 +430,14 @@ class Network:
         me, other = self.nodes[name].me.id, self.nodes[target].me.id
         self._deliver(name, "link_opened", ours, order.address, other, order.dial)
         self._deliver(target, "link_opened", theirs, Address(HOST, 50_000 + theirs), me, None)
+
+    def _fail_dial(self, name: str, order: Dial, reason: str, *, refused: bool) -> None:
+        def act() -> None:
+            if name in self.nodes:
+                self.nodes[name].dial_failed(order.dial, reason, self.now, refused=refused)
+                self._carry_out(name)
+
+        self._queue.append(act)
 
     def _carry_out_close(self, name: str, order: Close) -> None:
         hand = self._hands.get(order.link)

@@ -8,6 +8,7 @@ as on the wire, and one stamp never stands for two values.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from math import inf
 from random import Random
 
 import cbor2
@@ -112,15 +113,20 @@ whole_records = st.builds(
     piece=st.none() | pieces(),
     destroyed=st.none(),
     destroyed_age_s=st.just(0.0),
+    asleep_s=st.none() | ages,
 )
 stream_deltas = st.one_of(commits(), joined_deltas())
 deltas = st.one_of(stream_deltas, tombstones(), whole_records)
 delta_tuples = st.lists(deltas, max_size=3).map(tuple)
 key_tuples = st.lists(keys, max_size=3).map(tuple)
 buckets = st.integers(0, 255)
+buckets_complete = st.integers(0, 256)
+leaves = st.integers(0, 65535)
 digests = st.integers(0, UINT64_MAX)
 accesses = st.builds(m.Access, keys, stamps, ages)
+expirations = st.builds(m.Expiration, keys, stamps)
 heartbeats = st.builds(m.Heartbeat, member_ids, addresses)
+neighbours = st.builds(m.Neighbour, member_ids, texts, counts, addresses)
 
 
 def bucket_digests(seed: int) -> tuple[int, ...]:
@@ -135,20 +141,42 @@ messages_by_kind: dict[type[object], st.SearchStrategy[m.Message]] = {
     m.Goodbye: st.just(m.Goodbye()),
     m.Ping: st.just(m.Ping()),
     m.Deltas: st.builds(m.Deltas, counts, delta_tuples),
-    m.Acknowledge: st.builds(m.Acknowledge, counts),
+    m.Urge: st.just(m.Urge()),
+    m.Acknowledge: st.builds(m.Acknowledge, counts, key_tuples),
     m.Accesses: st.builds(m.Accesses, st.lists(accesses, max_size=3).map(tuple)),
     m.RecordRequest: st.builds(m.RecordRequest, key_tuples),
+    m.RecordInquiry: st.builds(m.RecordInquiry, key_tuples),
+    m.RecordAnswer: st.builds(m.RecordAnswer, key_tuples, delta_tuples),
     m.RepairOffer: st.builds(m.RepairOffer, counts, st.integers(0, 2**32).map(bucket_digests)),
     m.RepairAnswer: st.builds(m.RepairAnswer, counts, st.lists(buckets, max_size=256).map(tuple)),
-    m.BucketDigests: st.builds(
-        m.BucketDigests, counts, buckets, st.dictionaries(keys, digests, max_size=4)
+    m.LeafDigests: st.builds(
+        m.LeafDigests,
+        counts,
+        counts,
+        buckets,
+        st.dictionaries(buckets, st.dictionaries(buckets, digests, max_size=4), max_size=4),
     ),
-    m.BucketAnswer: st.builds(m.BucketAnswer, counts, buckets, key_tuples),
-    m.StateRequest: st.builds(m.StateRequest, counts),
+    m.RecordDigests: st.builds(
+        m.RecordDigests,
+        counts,
+        counts,
+        st.none() | leaves,
+        st.lists(leaves, max_size=4).map(tuple),
+        st.dictionaries(keys, digests, max_size=4),
+    ),
+    m.RepairRequest: st.builds(m.RepairRequest, counts, counts, key_tuples, delta_tuples),
+    m.RepairRecords: st.builds(m.RepairRecords, counts, counts, key_tuples, delta_tuples),
+    m.StateRequest: st.builds(m.StateRequest, counts, buckets_complete),
     m.StateRefused: st.builds(m.StateRefused, counts),
-    m.StateChunk: st.builds(m.StateChunk, counts, counts, delta_tuples),
+    m.StateChunk: st.builds(m.StateChunk, counts, counts, buckets_complete, delta_tuples),
     m.StateCredit: st.builds(m.StateCredit, counts, counts),
     m.StateEnd: st.builds(m.StateEnd, counts, counts, counts, versions),
+    m.Probe: st.builds(m.Probe, counts),
+    m.ProbeAnswer: st.builds(m.ProbeAnswer, counts),
+    m.Inquiry: st.builds(m.Inquiry, member_ids),
+    m.Testimony: st.builds(m.Testimony, member_ids, counts),
+    m.Neighbours: st.builds(m.Neighbours, st.lists(neighbours, max_size=4).map(tuple)),
+    m.Expirations: st.builds(m.Expirations, st.lists(expirations, max_size=3).map(tuple)),
 }
 messages = st.one_of(*messages_by_kind.values())
 
@@ -159,8 +187,10 @@ def records(draw: st.DrawFn, key: st.SearchStrategy[Key] = keys) -> Record:
     record = Record(draw(key), draw(stamps), draw(monotonic), draw(stamps), draw(monotonic))
     record.access_sent = draw(monotonic)
     record.counted = draw(digests)
+    record.accessed_else = draw(st.just(-inf) | monotonic)
     record.complete = draw(st.booleans())
     record.asleep = draw(st.booleans())
+    record.released, record.unshared = draw(st.booleans()), draw(st.booleans())
     record.ended_at = draw(monotonic)
     if draw(st.integers(0, 3)) == 0:
         record.destroy(draw(stamps), draw(monotonic))

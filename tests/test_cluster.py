@@ -56,8 +56,12 @@ def used_by(cluster: Cluster | None, secret: Any = "short", **options: Any) -> S
         {"member_name": "gänse füßchen"},
         {"multicast": None},
         {"multicast": ("239.255.255.255", 65535)},
+        {"seeds": ()},
+        {"seeds": ("127.0.0.1", "127.0.0.1:4001", "localhost", "localhost:4000")},
+        {"seeds": ["127.0.0.1:4001"], "multicast": None},
         {"heartbeat_interval_s": 0.1, "drop_after_s": 1},
         {"discovery_s": 0.1, "transfer_timeout_s": 5},
+        {"suspect_s": 0.5, "resolve_interval_s": 30, "forget_after_s": 60},
     ],
 )
 def test_options_that_are_taken(options: dict[str, Any]) -> None:
@@ -107,6 +111,15 @@ WRONG = [
     ({"multicast": ("ff02::1", 45564)}, "multicast"),
     ({"multicast": ("228.0.0.4", 0)}, "multicast"),
     ({"multicast": ("228.0.0.4", "45564")}, "multicast"),
+    ({"seeds": "127.0.0.1"}, "seeds"),
+    ({"seeds": None}, "seeds"),
+    ({"seeds": ("",)}, "seeds"),
+    ({"seeds": ("127.0.0.1:http",)}, "seeds"),
+    ({"seeds": ("127.0.0.1", "::1")}, "seeds"),
+    ({"seeds": ("0.0.0.0",)}, "seeds"),
+    ({"seeds": (4000,)}, "seeds"),
+    ({"suspect_s": 0}, "suspect_s"),
+    ({"resolve_interval_s": "1"}, "resolve_interval_s"),
     ({"heartbeat_interval_s": 0}, "heartbeat_interval_s"),
     ({"heartbeat_interval_s": "1"}, "heartbeat_interval_s"),
     ({"heartbeat_interval_s": 2.0}, "drop_after_s"),
@@ -130,8 +143,17 @@ def test_a_wrong_option_is_named(kind: str, options: dict[str, Any], field: str)
     assert HUSH not in str(caught.value) + repr(caught.value)
     if field == next(iter(options)) and "secret" not in field and field != "heartbeat":
         given = options[field]
-        parts = given if isinstance(given, tuple) and len(given) == 2 else (given,)
+        parts = (given, *given) if isinstance(given, tuple) else (given,)
         assert any(repr(part) in str(caught.value) for part in parts)
+
+
+@pytest.mark.parametrize("seed", ["10.0.0.5", "members.internal", "auto", "lo"])
+def test_members_of_one_host_are_not_looked_for_elsewhere(seed: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        Cluster.local(seeds=("127.0.0.1", seed))
+
+    assert (caught.value.field, caught.value.given) == ("seeds", seed)
+    Cluster.lan("shop", secret=GOOD, seeds=("127.0.0.1", seed))
 
 
 @pytest.mark.parametrize("name", ["", "n" * 65, None, 5, b"shop", "a\nb", "\ud800"])
@@ -253,6 +275,14 @@ def test_whoever_requires_it_requires_it_for_all() -> None:
         ),
         ({"REPLSESSION_CLUSTER": "lan:shop"}, Cluster.lan("shop")),
         (
+            {
+                "REPLSESSION_CLUSTER": "lan:shop",
+                "REPLSESSION_SEEDS": " 10.0.0.5, 10.0.0.6:4001,,members.internal:4000 ",
+            },
+            Cluster.lan("shop", seeds=("10.0.0.5", "10.0.0.6:4001", "members.internal:4000")),
+        ),
+        ({"REPLSESSION_SEEDS": " , "}, Cluster.local()),
+        (
             {"REPLSESSION_CLUSTER": "lan:a:b", "REPLSESSION_SECRET": GOOD},
             Cluster.lan("a:b", secret=GOOD),
         ),
@@ -287,6 +317,8 @@ def test_the_environment_may_say_that_there_is_none() -> None:
         ({"REPLSESSION_BIND": "0.0.0.0"}, "REPLSESSION_BIND", "0.0.0.0"),
         ({"REPLSESSION_BIND": "eth0"}, "REPLSESSION_BIND", "eth0"),
         ({"REPLSESSION_MEMBER_NAME": "m" * 65}, "REPLSESSION_MEMBER_NAME", "m" * 65),
+        ({"REPLSESSION_SEEDS": "127.0.0.1,::1"}, "REPLSESSION_SEEDS", "::1"),
+        ({"REPLSESSION_SEEDS": "10.0.0.5"}, "REPLSESSION_SEEDS", "10.0.0.5"),
         (
             {"REPLSESSION_CLUSTER": "lan:shop", "REPLSESSION_SECRET": HUSH},
             "REPLSESSION_SECRET",

@@ -37,7 +37,7 @@ def test_the_defaults_fit_together() -> None:
     limits = Limits()
 
     assert limits.value_bytes_max <= limits.session_bytes_max
-    assert limits.session_bytes_max + limits.chunk_bytes < limits.frame_bytes_max
+    assert limits.session_bytes_max < limits.item_bytes_max
     assert limits.frame_bytes_max <= limits.outbox_bytes_max
     assert limits.piece_bytes <= limits.chunk_bytes <= limits.window_bytes
     assert NodeConfig() == NodeConfig(limits, Timing())
@@ -65,9 +65,63 @@ def test_a_wrong_bound_is_refused_by_name(field: str, given: Any) -> None:
     assert str(caught.value).startswith(f"{field}: got {given!r}; allowed: ")
 
 
-@pytest.mark.parametrize("field", BOUNDS)
+@pytest.mark.parametrize(
+    "field", [field for field in BOUNDS if field not in ("pieces_open_max", "frame_bytes_max")]
+)
 def test_a_bound_of_one_is_a_bound(field: str) -> None:
     construct(Limits, field, 1)
+
+
+def test_pieces_come_in_five_ways_at_once() -> None:
+    assert Limits(pieces_open_max=5).pieces_open_max == 5
+    with pytest.raises(ConfigError, match="at least 5") as caught:
+        Limits(pieces_open_max=4)
+    assert (caught.value.field, caught.value.given) == ("pieces_open_max", 4)
+
+
+@pytest.mark.parametrize(
+    "bounds",
+    [
+        {"frame_bytes_max": 1},
+        {"frame_bytes_max": 300 * 1024},
+        {"value_bytes_max": 4 * 1024 * 1024},
+        {"chunk_bytes": 4 * 1024 * 1024},
+        {"piece_bytes": 4 * 1024 * 1024},
+    ],
+)
+def test_whatever_a_session_may_hold_fits_into_a_frame(bounds: dict[str, int]) -> None:
+    with pytest.raises(
+        ConfigError, match=r"chunk_bytes .* value_bytes_max .* piece_bytes"
+    ) as caught:
+        Limits(**bounds)
+    assert caught.value.field == "frame_bytes_max"
+
+
+def test_a_frame_has_room_for_a_chunk_and_one_value_more() -> None:
+    least = 100 + 1000 + config.ITEM_HEAD_BYTES
+    bounds = {"chunk_bytes": 100, "piece_bytes": 50, "value_bytes_max": 1000}
+
+    assert Limits(**bounds, frame_bytes_max=least).item_bytes_max == least - 100
+    with pytest.raises(ConfigError, match=f"at least {least}"):
+        Limits(**bounds, frame_bytes_max=least - 1)
+
+
+def test_no_member_may_allow_what_others_refuse() -> None:
+    most = config.VALUE_BYTES_CEILING
+    assert Limits(value_bytes_max=most, frame_bytes_max=2 * most).value_bytes_max == most
+    with pytest.raises(ConfigError, match="every member takes") as caught:
+        Limits(value_bytes_max=most + 1, frame_bytes_max=2 * most)
+    assert caught.value.field == "value_bytes_max"
+
+
+@pytest.mark.parametrize(("grace", "allowed"), [(1.1, True), (1, False), (0.5, False)])
+def test_others_wait_longer_than_news_are_collected(grace: float, allowed: bool) -> None:
+    if allowed:
+        assert Timing(access_batch_s=1, expiry_grace_s=grace)
+        return
+    with pytest.raises(ConfigError, match="more than access_batch_s") as caught:
+        Timing(access_batch_s=1, expiry_grace_s=grace)
+    assert (caught.value.field, caught.value.given) == ("expiry_grace_s", grace)
 
 
 @pytest.mark.parametrize("given", [1, 2.0, 0.25, 10**6])
@@ -96,6 +150,16 @@ def test_acknowledging_is_sooner_than_giving_up(within: float, allowed: bool) ->
     with pytest.raises(ConfigError, match="less than acknowledge_timeout_s") as caught:
         Timing(acknowledge_within_s=within, acknowledge_timeout_s=2)
     assert (caught.value.field, caught.value.given) == ("acknowledge_within_s", within)
+
+
+@pytest.mark.parametrize(("second", "allowed"), [(0.24, True), (0.25, False), (1, False)])
+def test_others_are_asked_before_the_wait_is_over(second: float, allowed: bool) -> None:
+    if allowed:
+        assert Timing(fresh_second_s=second, fresh_timeout_s=0.25)
+        return
+    with pytest.raises(ConfigError, match="less than fresh_timeout_s") as caught:
+        Timing(fresh_second_s=second, fresh_timeout_s=0.25)
+    assert (caught.value.field, caught.value.given) == ("fresh_second_s", second)
 
 
 @pytest.mark.parametrize(("margin", "allowed"), [(299, True), (300, False), (301, False)])

@@ -8,6 +8,7 @@ from replsession import errors
 from replsession.errors import (
     ClusterStartError,
     ConfigError,
+    ReplicationTimeout,
     ReplsessionError,
     SessionError,
     SessionTooLarge,
@@ -25,6 +26,7 @@ SESSION_ID = "0123456789abcdefRSTUVWXY"
         (SessionError, (ReplsessionError,)),
         (UnserializableAttribute, (SessionError, TypeError)),
         (SessionTooLarge, (SessionError, ValueError)),
+        (ReplicationTimeout, (ReplsessionError, TimeoutError)),
         (ClusterStartError, (ReplsessionError,)),
         (WireError, (ReplsessionError, ValueError)),
     ],
@@ -37,7 +39,7 @@ def test_an_error_can_be_caught_as(error: type[Exception], bases: tuple[type, ..
 def test_every_error_of_the_package_has_one_base() -> None:
     found = [value for value in vars(errors).values() if isinstance(value, type)]
 
-    assert len(found) == 7
+    assert len(found) == 8
     assert all(issubclass(error, ReplsessionError) for error in found)
 
 
@@ -80,3 +82,25 @@ def test_a_session_too_large_says_by_how_much() -> None:
 
     assert str(error) == "attribute 'cart' has 300000 bytes; at most 262144 are allowed"
     assert (error.what, error.size, error.bound) == ("attribute 'cart'", 300_000, 262_144)
+
+
+@pytest.mark.parametrize(
+    ("acknowledged", "missing", "told"),
+    [
+        (("m2",), ("m3", "m4"), "1 of 3 other members hold the write, missing: m3, m4"),
+        ((), ("m2",), "0 of 3 other members hold the write, missing: m2"),
+        ((), (), "0 of 3 other members hold the write, missing: no further member is up"),
+    ],
+)
+def test_a_replication_timeout_names_who_is_missing(
+    acknowledged: tuple[str, ...], missing: tuple[str, ...], told: str
+) -> None:
+    error = ReplicationTimeout("all", 3, acknowledged, missing)
+
+    assert str(error) == f"write concern 'all': {told}; it is kept, and replicated later"
+    assert (error.concern, error.needed) == ("all", 3)
+    assert (error.acknowledged, error.missing) == (acknowledged, missing)
+
+
+def test_a_replication_timeout_is_no_fault_of_the_session() -> None:
+    assert not issubclass(ReplicationTimeout, SessionError | ValueError)

@@ -45,7 +45,7 @@ def test_a_message_is_a_value(kind: type[Any]) -> None:
     [
         (m.Status(True), m.Status(False)),
         (m.Ping(), m.Goodbye()),
-        (m.StateRequest(1), m.StateRefused(1)),
+        (m.StateRequest(1, 0), m.StateRequest(1, 1)),
         (m.Access(KEY, STAMP, 1.0), m.Access(KEY, STAMP, 2.0)),
         (
             m.Heartbeat(b"memberid", Address("a", 1)),

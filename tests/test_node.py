@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from random import Random
 
 import pytest
@@ -15,13 +16,18 @@ from replsession.events import (
     MemberLeft,
 )
 from replsession.identity import Address
+from replsession.membership.membership import Dial
 from replsession.messages import (
     Acknowledge,
     Deltas,
     Goodbye,
     Hello,
+    Inquiry,
     Message,
+    Neighbours,
     Ping,
+    Probe,
+    ProbeAnswer,
     RepairOffer,
     Status,
 )
@@ -29,7 +35,7 @@ from replsession.node import Node
 from replsession.session.change import Change
 from replsession.session.delta import REGISTER, Delta, Write
 from replsession.session.expiry import SessionLimits, encoded_limits
-from replsession.session.record import INTERVAL, SECRET
+from replsession.session.record import INTERVAL, SECRET, Record
 from replsession.session.stamp import Stamp
 from replsession.wire.encoding import encode, encode_heartbeat
 from replsession.wire.framing import HEAD
@@ -91,7 +97,7 @@ def opened(
 
     def request(node: Node, now: float) -> None:
         record = node.open(KEY, now, secret_hash)
-        found.append(None if record is None else record.values())
+        found.append(record.values() if isinstance(record, Record) else None)
 
     network.input(name, request)
     return found[0]
@@ -134,7 +140,10 @@ def test_the_first_message_both_ways_is_hello() -> None:
 
 @pytest.mark.parametrize(
     "message",
-    [Ping(), Status(True), Goodbye(), Deltas(1, ()), Acknowledge(1), RepairOffer(1, (0,) * 256)],
+    [
+        *(Ping(), Status(True), Goodbye(), Deltas(1, ()), Acknowledge(1)),
+        *(RepairOffer(1, (0,) * 256), Probe(1), Inquiry(some_id(1)), Neighbours(())),
+    ],
     ids=lambda message: type(message).__name__,
 )
 def test_a_message_before_hello_closes_the_link(message: Message) -> None:
@@ -220,10 +229,12 @@ def test_what_came_before_a_bad_frame_counts() -> None:
 
 
 def test_a_long_frame_is_refused_by_its_head() -> None:
-    network, hand = facing(frame_bytes_max=1000)
-    hand.send_bytes(HEAD.pack(1001, 1, 5))
+    network, hand = facing(
+        frame_bytes_max=6000, chunk_bytes=100, value_bytes_max=1000, piece_bytes=1000
+    )
+    hand.send_bytes(HEAD.pack(6001, 1, 5))
 
-    assert refusals(network) == ["a frame of 1001 bytes; at most 1000"]
+    assert refusals(network) == ["a frame of 6001 bytes; at most 6000"]
 
 
 def test_the_trouble_of_one_link_is_not_that_of_another() -> None:
@@ -335,7 +346,7 @@ def test_a_later_start_in_the_same_process_takes_the_sessions_over() -> None:
     later.adopt(network.nodes["m1"], network.now)
 
     record = later.open(KEY, network.now, HASH)
-    assert record is not None and record.values() == {"x": b"\x01"}
+    assert isinstance(record, Record) and record.values() == {"x": b"\x01"}
     assert later.open(some_key(2), network.now) is None
     assert later.store.forgotten == {some_id(3): 7}
     again = later.commit(Change(KEY, {"x": b"\x02"}), network.now)
@@ -352,3 +363,76 @@ def test_an_error_of_the_wire_never_leaves_the_node() -> None:
     except WireError:
         pytest.fail("it did")
     assert node.metrics.links_refused == 1
+
+
+def test_a_probe_is_answered_by_the_node() -> None:
+    _, hand = facing()
+    hand.send(Probe(41), Probe(42))
+
+    assert hand.got(ProbeAnswer) == [ProbeAnswer(41), ProbeAnswer(42)]
+
+
+def test_a_silent_end_is_asked_and_then_given_up() -> None:
+    network, hand = facing()
+    hand.is_hung = True
+    network.run(3.1)
+    assert len(hand.got(Probe)) == 1
+    assert network.told("m1", MemberLeft) == []
+    network.run(1.0)
+
+    assert hand.closed == "silent for 4.0 s"
+    assert [event.reason for event in network.told("m1", MemberLeft)] == ["silent for 4.0 s"]
+    assert network.nodes["m1"].metrics.members_suspected == 1
+
+
+def test_an_answer_to_the_probe_is_enough() -> None:
+    network, hand = facing()
+    hand.is_hung = True
+    for _ in range(5):
+        network.run(3.9)
+        hand.send(ProbeAnswer(hand.got(Probe)[-1].number))
+
+    assert hand.closed is None
+    assert network.told("m1", MemberLeft) == []
+
+
+def test_a_request_that_comes_before_the_late_timer_does_not_hide_that_we_were_stopped() -> None:
+    network, hand = facing()
+    hand.is_hung = True
+    hand.live(2.0)
+    network.now += 60.0
+    network.commit("m1", KEY, {"x": b"\x01"}, birth=True)
+    network.run(2.5)
+    assert hand.got(Probe) == []
+    assert network.told("m1", MemberLeft) == []
+
+    network.run(1.0)
+    assert len(hand.got(Probe)) == 1
+
+
+def test_a_new_start_on_the_same_address_closes_the_old_link() -> None:
+    network, hand = facing()
+    again = network.by_hand("m1", 8, name="m9")
+    again.member = replace(again.member, address=hand.member.address)
+    again.hello()
+
+    assert hand.closed == "replaced by a new start"
+    node = network.nodes["m1"]
+    assert [member.id for member in node.membership.view] == [some_id(8)]
+    assert [peer.id for peer in node.peers] == [some_id(8)]
+
+
+def test_after_stopping_nobody_is_dialled() -> None:
+    network, hand = facing()
+    node, now = network.nodes["m1"], network.now
+    seed = Address(HOST, 4999)
+    node.addresses_found([seed], now)
+    node.stop(now)
+    node.link_closed(hand.link, "closed by the other end", now)
+    node.datagram_received(encode_heartbeat(heartbeat_of(3)), HOST, now)
+    orders = list(node.ready().links)
+    for later in (1.0, 5.0):
+        node.timer_fired(now + later)
+        orders += node.ready().links
+
+    assert of_kind(Dial, orders) == []

@@ -7,23 +7,28 @@ from replsession.events import (
     DonorLost,
     MemberJoined,
     MemberLeft,
+    MemberReachable,
+    MemberUnreachable,
     SessionChanged,
     SessionExpired,
     StateReceived,
     StateRequested,
     StateSkipped,
 )
+from replsession.identity import Address
 from replsession.messages import (
     Accesses,
     Deltas,
     Goodbye,
+    Probe,
     StateChunk,
     StateCredit,
 )
 from replsession.node import Node
+from replsession.replication.freshness import Lookup
 from replsession.session.change import Change
 from replsession.session.expiry import SessionLimits, encoded_limits
-from replsession.session.record import INTERVAL, SECRET
+from replsession.session.record import INTERVAL, SECRET, Record
 from replsession.wire.encoding import encode
 from tests.harness import (
     Network,
@@ -49,15 +54,22 @@ def cluster(*numbers: int, limits: Limits | None = None, timing: Timing | None =
 def opened(
     network: Network, name: str, secret_hash: bytes | None = None
 ) -> dict[str, bytes] | None:
-    """Open the session for a request; return its values."""
-    found: list[dict[str, bytes] | None] = []
+    """Open the session for a request, which waits if it must; return its values."""
+    found: list[Record | Lookup | None] = []
 
-    def request(node: Node, now: float) -> None:
-        record = node.open(KEY, now, secret_hash)
-        found.append(None if record is None else record.values())
+    def request(is_final: bool) -> Record | Lookup | None:
+        def call(node: Node, now: float) -> None:
+            found.append(node.open(KEY, now, secret_hash, is_final=is_final))
 
-    network.input(name, request)
-    return found[0]
+        network.input(name, call)
+        return found[-1]
+
+    record = request(False)
+    if isinstance(record, Lookup):
+        network.run(0.0)
+        assert record.is_done, "everybody answers in the same moment"
+        record = request(True)
+    return record.values() if isinstance(record, Record) else None
 
 
 def test_members_find_each_other_and_have_one_link_for_each_pair() -> None:
@@ -144,7 +156,7 @@ def test_a_request_can_ask_for_the_access_before_its_own() -> None:
     for _ in range(2):
         network.run(3.0)
         record = network.nodes["m1"].open(KEY, network.now)
-        assert record is not None
+        assert isinstance(record, Record)
         assert (record.accessed_before, record.accessed) == (written_at, network.now)
         written_at = network.now
 
@@ -323,13 +335,14 @@ def test_a_member_that_starts_again_is_a_new_one_and_gets_its_sessions_back() ->
     assert [member.id for member in network.nodes["m2"].membership.view] == [some_id(11)]
 
 
-def test_a_member_that_hangs_is_gone_after_three_seconds_and_back_when_it_answers() -> None:
+def test_a_member_that_hangs_is_gone_after_four_seconds_and_back_when_it_answers() -> None:
     network = cluster(1, 2)
     network.hold("m1")
-    network.run(2.9)
+    network.run(3.1)
+    assert len(network.frames_of("m2", Probe)) == 1
     assert network.told("m2", MemberLeft) == []
-    network.run(0.7)
-    assert [event.reason for event in network.told("m2", MemberLeft)] == ["silent for 3.0 s"]
+    network.run(1.0)
+    assert [event.reason for event in network.told("m2", MemberLeft)] == ["silent for 4.0 s"]
     network.commit("m2", KEY, {"x": b"\x01"}, birth=True)
 
     network.drop_held("m1")
@@ -393,3 +406,59 @@ def test_the_first_of_all_members_skips_the_transfer() -> None:
     for name in network.nodes:
         assert len(network.told(name, StateSkipped)) == 1
         assert network.told(name, StateReceived) == []
+
+
+def test_a_seed_is_enough_to_find_everybody() -> None:
+    network = Network()
+    network.has_multicast = False
+    seeds: list[Address] = []
+
+    def look(node: Node, now: float) -> None:
+        # Each knows the one before it.
+        node.addresses_found(seeds[-1:], now)
+
+    for number in (1, 2, 3, 4):
+        node = network.add(number)
+        network.input(f"m{number}", look)
+        seeds.append(node.me.address)
+        network.run(0.5)
+    network.run(2.0)
+
+    for node in network.nodes.values():
+        assert len(node.membership.link_of) == 3
+        assert node.is_ready
+        assert sorted(node.membership.linked_with) == sorted(node.membership.link_of)
+
+
+def test_two_that_cannot_meet_hear_each_other_through_a_third() -> None:
+    network = cluster(1, 2, 3)
+    network.commit("m1", KEY, {"x": b"\x01"}, birth=True)
+    network.part("m1", "m2")
+    network.run(5.0)
+    for name, other in (("m1", "m2"), ("m2", "m1")):
+        (event,) = network.told(name, MemberUnreachable)
+        assert (event.member.name, event.via.name) == (other, "m3")
+        assert network.told(name, MemberLeft) == []
+    network.commit("m1", KEY, {"x": b"\x02"})
+    network.commit("m2", KEY, {"y": b"\x03"})
+    for name in network.nodes:
+        assert network.values(name, KEY) == {"x": b"\x02", "y": b"\x03"}
+    network.destroy("m2", KEY)
+    assert network.values("m1", KEY) is None
+    assert network.nodes["m3"].metrics.deltas_relayed == 3
+
+    network.meet("m1", "m2")
+    network.run(7.0)
+    for name in ("m1", "m2"):
+        assert len(network.told(name, MemberReachable)) == 1
+        assert len(network.told(name, MemberJoined)) == 2
+
+
+def test_what_was_in_flight_between_two_that_were_parted_is_repaired_at_once() -> None:
+    network = cluster(1, 2, 3)
+    network.part("m1", "m2")
+    network.commit("m1", KEY, {"x": b"\x01"}, birth=True)
+    network.run(4.4)
+
+    assert len(network.told("m2", MemberUnreachable)) == 1
+    assert network.values("m2", KEY) == {"x": b"\x01"}

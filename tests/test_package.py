@@ -80,6 +80,28 @@ def test_the_example_of_the_readme_runs() -> None:
     assert counts(app) == [1, 2, 3]
 
 
+def test_what_the_readme_says_that_a_promise_is_held_by_is_there() -> None:
+    _, found, rest = README.read_text(encoding="utf-8").partition("## What is promised")
+    assert found
+    rows = [line for line in rest.partition("\n## ")[0].splitlines() if line.startswith("| ")]
+    assert len(rows) > 5
+    missing: list[str] = []
+    for row in rows[1:]:
+        held_by = row.rsplit("|", 2)[1]
+        paths = re.findall(r"`(tests/[\w/]+\.py)`", held_by)
+        assert paths, row
+        missing += [path for path in paths if not (ROOT / path).is_file()]
+        # "`NAME`, `NAME` in `tests/….py`": those checkers are in that file.
+        for names, path in re.findall(r"((?:`[A-Z]+`(?:, )?)+) in `(tests/[\w/]+\.py)`", held_by):
+            text = (ROOT / path).read_text(encoding="utf-8") if (ROOT / path).is_file() else ""
+            missing += [
+                f"{name} in {path}"
+                for name in re.findall(r"[A-Z]+", names)
+                if not re.search(rf"\b{name}\b", text)
+            ]
+    assert not missing, "\n".join(missing)
+
+
 def test_the_example_of_the_docstring_runs() -> None:
     assert replsession.__doc__ is not None
     lines = re.findall(r"^    (from replsession .*|app = .*)$", replsession.__doc__, re.MULTILINE)

@@ -21,12 +21,14 @@ from typing import Any, TypeVar
 import uvloop
 
 from replsession.channel.channel import Channel
+from replsession.channel.waiting import Waiter
 from replsession.config import ClusterSettings, NodeConfig, Timing
 from replsession.identity import Key, hash_of_secret
 from replsession.security.keys import ClusterKeys
 from replsession.session.change import Change
 from replsession.session.context import Identity
 from replsession.session.record import SECRET as SECRET_NAME
+from replsession.session.stamp import NOTHING_SEEN
 
 SECRET = "k2Vd9-mQx7RtY4bLw1ZpN8sHc5JfG3aU_eXo6TiBrDy"
 NAME = "shop"
@@ -38,6 +40,7 @@ STILL = Timing(
     drop_after_s=3000,
     sweep_interval_s=1000,
     access_batch_s=1000,
+    expiry_grace_s=2000,
     repair_interval_s=1000,
 )
 """No timer fires in the time of a test, but for the one at the start."""
@@ -221,7 +224,10 @@ def write(channel: Channel, number: int = 1, *, birth: bool = False, **writes: b
 
 def read(channel: Channel, number: int = 1) -> dict[str, bytes] | None:
     """Return what a request finds in a session, or None if there is none."""
-    loaded = channel.open(some_identity(number))
+    loaded = channel.open(some_identity(number), NOTHING_SEEN)
+    if isinstance(loaded, Waiter):
+        loaded.wait_blocking()
+        loaded = channel.opened_at_last(some_identity(number), loaded.lookup)
     if loaded is None:
         return None
     return {name: value for name, value in loaded.values.items() if not name.startswith("\0")}

@@ -15,7 +15,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from replsession.channel.addresses import NoAddress, check_bind, listen, resolve_bind
+from replsession.channel.addresses import (
+    NoAddress,
+    can_be_dialled,
+    check_bind,
+    has_address,
+    listen,
+    resolve_bind,
+)
 from replsession.errors import ConfigError
 
 GROUP = ("228.0.0.4", 45564)
@@ -269,3 +276,31 @@ def test_those_who_try_at_once_get_different_ports() -> None:
     assert sorted(taken) == [
         (number, port + offset) for number in range(rounds) for offset in range(tries)
     ]
+
+
+@pytest.mark.parametrize(
+    ("address", "expected"),
+    [
+        ("10.0.0.5", True),
+        ("127.0.0.1", True),
+        ("223.255.255.255", True),
+        ("0.0.0.0", False),
+        ("0.1.2.3", False),
+        ("224.0.0.1", False),
+        ("255.255.255.255", False),
+    ],
+)
+def test_where_a_member_may_listen(address: str, expected: bool) -> None:
+    assert can_be_dialled(ipaddress.IPv4Address(address)) is expected
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells the addresses of interfaces")
+def test_the_addresses_of_this_host() -> None:
+    assert has_address("127.0.0.1")
+    assert not has_address("203.0.113.7")
+
+
+def test_elsewhere_no_address_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "platform", "darwin")
+
+    assert not has_address("127.0.0.1")

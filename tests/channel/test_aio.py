@@ -22,15 +22,18 @@ from replsession.channel.dispatch import Dispatcher
 from replsession.channel.member import LocalMember
 from replsession.channel.multicast import open_sockets
 from replsession.channel.tls import LinkSecurity
+from replsession.channel.waiting import Waiter
 from replsession.config import ClusterSettings
 from replsession.identity import Address
 from replsession.membership.membership import Dial
 from replsession.messages import Goodbye, Heartbeat, Hello
+from replsession.session.stamp import NOTHING_SEEN
 from replsession.wire.encoding import encode, encode_heartbeat
 from tests.channel.running import (
     HOST,
     NAME,
     PATIENCE_S,
+    QUICK,
     SECRET,
     STILL,
     Home,
@@ -40,6 +43,7 @@ from tests.channel.running import (
     keys_of,
     names_of_others,
     read,
+    some_identity,
     some_settings,
     taken,
     until,
@@ -251,9 +255,12 @@ def reasons_of(
     host.start(channel)
     network = driver_of(channel)
     reasons: list[str] = []
-    monkeypatch.setattr(
-        channel.member.node, "dial_failed", lambda dial, reason, now: reasons.append(reason)
-    )
+
+    def dial_failed(dial: int, reason: str, now: float, *, refused: bool) -> None:
+        assert refused == (reason == "connection refused")
+        reasons.append(reason)
+
+    monkeypatch.setattr(channel.member.node, "dial_failed", dial_failed)
     for address in addresses:
         host_home = host.home(channel)
         assert host_home is not None
@@ -315,6 +322,45 @@ def test_what_waits_arrives_before_the_goodbye(host: Host) -> None:
 
     until(lambda: not names_of_others(second), "the first is gone")
     assert [number for number in sessions if read(second, number) is None] == []
+
+
+def waiting_on(channel: Channel) -> Waiter:
+    """Let a request wait for a member that has no state, and will not have any soon."""
+    waiter = channel.open(some_identity(), NOTHING_SEEN)
+    assert isinstance(waiter, Waiter) and not waiter.is_over
+    return waiter
+
+
+def test_who_waits_goes_on_when_the_member_stops(host: Host) -> None:
+    channel = host.channel(some_settings(replace(STILL, discovery_s=1000, join_wait_s=1000)))
+    host.start(channel)
+    waiter = waiting_on(channel)
+    host.stop(channel)
+
+    assert waiter.is_over
+    assert not waiter.lookup.is_done
+
+
+def test_who_waits_goes_on_when_the_loop_ends_without_a_word(loop_host: Host) -> None:
+    channel = loop_host.channel(some_settings(replace(STILL, discovery_s=1000, join_wait_s=1000)))
+    loop_host.start(channel)
+    waiter = waiting_on(channel)
+    home = loop_host.home(channel)
+    assert home is not None
+    home.close()
+
+    assert waiter.is_over
+
+
+def test_who_waits_goes_on_when_it_is_known_that_there_is_nobody(thread_host: Host) -> None:
+    channel = thread_host.channel(some_settings(replace(QUICK, discovery_s=1, join_wait_s=1000)))
+    thread_host.start(channel)
+    waiter = waiting_on(channel)
+    waiter.wait_blocking()
+
+    assert waiter.is_over and waiter.lookup.is_certain
+    assert channel.is_ready
+    assert channel.opened_at_last(some_identity(), waiter.lookup) is None
 
 
 def test_a_goodbye_arrives_although_the_other_end_writes(
@@ -462,3 +508,87 @@ def test_who_leaves_lets_the_other_end_close(
         assert not stopping.done()
     stopping.result(PATIENCE_S)
     assert channel.state == "stopped"
+
+
+def test_a_seed_is_enough_without_multicast(host: Host, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "replsession")
+    settings = some_settings(multicast=None)
+    first = host.started(settings)
+    write(first, a=b"\x01", birth=True)
+    at_first = f"localhost:{first.member.node.me.address.port}"
+    second = host.started(replace(settings, seeds=(at_first,)))
+    assert read(second) == {"a": b"\x01"}
+
+    # It knows the second one only; the first it hears of.
+    third = host.started(replace(settings, seeds=(str(second.member.node.me.address),)))
+    until(lambda: len(names_of_others(third)) == 2, "the third sees both")
+    until(lambda: len(names_of_others(first)) == 2, "the first sees both")
+    write(third, b=b"\x02")
+    until(lambda: read(first) == read(second) == {"a": b"\x01", "b": b"\x02"}, "a write")
+    assert f"Membership on seeds {at_first}" in caplog.messages
+    assert f"Members may be at {at_first}: {first.member.node.me.address}" in caplog.messages
+
+
+def test_a_seed_is_looked_for_until_it_is_there(host: Host) -> None:
+    port = free_port()
+    settings = some_settings(multicast=None, seeds=(f"{HOST}:{port}",))
+    alone = host.started(settings)
+    write(alone, a=b"\x01", birth=True)
+
+    late = host.started(replace(settings, port=port, seeds=()))
+    until(lambda: names_of_others(alone) and names_of_others(late), "they see each other")
+    until(lambda: read(late) == {"a": b"\x01"}, "the session")
+
+
+def test_one_s_own_address_among_the_seeds_is_no_trouble(
+    host: Host, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.WARNING, "replsession")
+    ports = free_port(), free_port()
+    seeds = (f"{HOST}:{ports[0]}", f"{HOST}:{ports[1]}", f"localhost:{ports[0]}")
+    first = host.started(some_settings(multicast=None, port=ports[0], seeds=seeds))
+    settings = replace(some_settings(), multicast=None, port=ports[1], seeds=seeds)
+    second = host.started(settings)
+    until(lambda: has_one_link(first) and has_one_link(second), "one link")
+
+    assert first.metrics.links_refused == second.metrics.links_refused == 0
+    assert [line for line in caplog.messages if "own receiver" in line] == []
+
+
+def test_a_member_whose_host_gets_another_address_moves_there(
+    loop_host: Host, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "replsession")
+    settings = some_settings()
+    first, second = loop_host.started(settings), loop_host.started(settings)
+    until(lambda: has_one_link(first) and has_one_link(second), "they see each other")
+    write(first, a=b"\x01", birth=True)
+    before = second.member.node.me
+    port = before.address.port
+    # Binding to the old address works still, so the member is told that it is gone.
+    monkeypatch.setattr(driver_of(second)._place, "host", "203.0.113.7")
+
+    until(lambda: "This host has another address" in caplog.text, "it moves")
+    until(lambda: has_one_link(first) and has_one_link(second), "they see each other again")
+    write(second, b=b"\x02")
+    until(lambda: read(first) == {"a": b"\x01", "b": b"\x02"}, "a write")
+    after = second.member.node.me
+    assert (after.id, after.name) == (before.id, before.name)
+    assert after.address.port != port
+    with first.member.lock:
+        (seen,) = first.member.node.membership.view
+    assert seen.address == after.address
+    gone = [line for line in caplog.messages if line.startswith("Received member disappeared")]
+    assert gone == []
+    # The old port is free again.
+    until(lambda: can_listen(port), "the old port is given back")
+
+
+def can_listen(port: int) -> bool:
+    with socket.socket() as sock:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            sock.bind((HOST, port))
+        except OSError:
+            return False
+    return True

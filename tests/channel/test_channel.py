@@ -72,7 +72,8 @@ def test_members_find_each_other_and_share_sessions(host: Host) -> None:
     until(lambda: read(second) == {"a": b"\x01"}, "the birth on the second")
     assert write(second, b=b"\x02")
     until(lambda: read(first) == {"a": b"\x01", "b": b"\x02"}, "the write on the first")
-    assert first.commit((Change(some_key(), {}, destroy=True),)) == b""
+    ended = first.commit((Change(some_key(), {}, destroy=True),))
+    assert ended is not None and ended.secret_hash == b""
     until(lambda: read(second) is None, "the end on the second")
     assert not write(second, c=b"\x03")
 
@@ -105,6 +106,26 @@ def test_stopping_says_goodbye(host: Host, caplog: pytest.LogCaptureFixture) -> 
         lambda: f"Received member disappeared: {member} (said goodbye)" in caplog.messages,
         "its goodbye in the log",
     )
+
+
+def test_stopping_ends_sessions_where_it_is_wanted(host: Host) -> None:
+    settings = some_settings()
+    first, second = host.started(settings), host.channel(settings)
+    told: list[SessionChanged | SessionExpired] = []
+    second.register("/", told.append, expire_on_stop=True)
+    host.start(second)
+    until(lambda: has_one_link(first) and has_one_link(second), "both see each other")
+    assert write(second, 1, a=b"\x01", birth=True)
+    assert write(first, 2, a=b"\x02", birth=True)
+    until(lambda: read(first, 1) and second.member.node.store.peek(some_key(2)), "both have both")
+    told.clear()
+
+    host.stop(second)
+
+    assert told == [SessionExpired(some_key(1), some_hash(1))]
+    until(lambda: not names_of_others(first), "the second is gone")
+    assert read(first, 1) is None
+    assert read(first, 2) == {"a": b"\x02"}
 
 
 def test_stopped_and_started_again_it_has_its_sessions_still(host: Host) -> None:
@@ -407,6 +428,17 @@ def test_one_process_alone_needs_no_start() -> None:
     asyncio.run(channel.stop())
     assert read(channel) == {"a": b"\x01"}
     assert told == []
+
+
+def test_one_process_alone_ends_its_sessions_where_it_is_wanted() -> None:
+    channel = Channel(None)
+    told: list[SessionChanged | SessionExpired] = []
+    channel.register("/", told.append, expire_on_stop=True)
+    write(channel, a=b"\x01", birth=True)
+    asyncio.run(channel.stop())
+
+    assert told == [SessionExpired(some_key(1), some_hash(1))]
+    assert read(channel) is None
 
 
 def test_one_process_alone_tells_of_sessions_that_ended(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -99,6 +99,17 @@ def test_after_closing_nothing_is_heard_and_the_loop_is_left_alone(run: Run) -> 
     run(work())
 
 
+def test_another_address_gets_new_sockets_for_it(run: Run) -> None:
+    async def work() -> None:
+        async with sides(SECRET, SECRET) as (left, right):
+            right.heartbeats.move("127.0.0.9")
+            right.heartbeats.send(b"hello")
+            await until(lambda: left.heard)
+            assert left.heard == [(b"hello", "127.0.0.9")]
+
+    run(work())
+
+
 def test_an_interface_that_vanished_gets_new_sockets(
     run: Run, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -49,6 +49,16 @@ def received(sessions: int, octets: int) -> e.StateReceived:
             [f"Received member disappeared: {SHOWN} alive=95 ms (silent for 3.0 s)"],
         ),
         (
+            e.MemberUnreachable(MEMBER, e.Member(bytes(8), "third", 1, Address("10.0.0.3", 4000))),
+            logging.WARNING,
+            [f"Member {SHOWN} alive=95 ms cannot be reached, but through third"],
+        ),
+        (
+            e.MemberReachable(MEMBER),
+            logging.INFO,
+            [f"Member {SHOWN} alive=95 ms can be reached again"],
+        ),
+        (
             e.StateRequested(MEMBER),
             logging.WARNING,
             [
@@ -153,6 +163,8 @@ def test_no_line_holds_a_line_break_of_another_s_making(caplog: pytest.LogCaptur
     for event in (
         e.MemberJoined(forged),
         e.MemberLeft(forged, "said goodbye"),
+        e.MemberUnreachable(forged, forged),
+        e.MemberReachable(forged),
         e.StateRequested(forged),
         e.DonorLost(forged, "stalled"),
         e.OutboxOverflowed(forged, 1),

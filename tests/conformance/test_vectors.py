@@ -33,7 +33,8 @@ from replsession.wire.framing import WIRE_VERSION, FrameReader
 
 FOLDER = Path(__file__).parent / "vectors"
 TYPES: dict[str, Any] = {
-    **{kind.__name__: kind for kind in (*KINDS.values(), Heartbeat, messages.Access)},
+    **{kind.__name__: kind for kind in (*KINDS.values(), Heartbeat)},
+    **{kind.__name__: kind for kind in (messages.Access, messages.Expiration, messages.Neighbour)},
     **{kind.__name__: kind for kind in (Address, Delta, Key, Piece, Stamp, Write)},
 }
 

@@ -29,9 +29,11 @@ LEVELS: tuple[tuple[str, ...], ...] = (
     ("cluster",),
     ("channel", "settings"),
     ("security", "node"),
+    ("ready",),
     ("membership", "replication", "wire"),
     ("messages", "events"),
     ("session",),
+    ("concern",),
     ("config", "metrics"),
     ("identity",),
     ("errors",),
@@ -43,6 +45,7 @@ NARROWER = {"settings": {"config", "identity", "errors"}}
 
 PURE = {
     "identity",
+    "concern",
     "config",
     "errors",
     "messages",
@@ -53,6 +56,7 @@ PURE = {
     "replication",
     "wire",
     "node",
+    "ready",
 }
 """Rooms without input and output, clock, thread, or randomness of their own."""
 

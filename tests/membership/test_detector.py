@@ -7,7 +7,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from replsession.config import Timing
-from replsession.membership.detector import is_silent, needs_ping, redial_pause, was_late
+from replsession.membership.detector import (
+    heard_lately,
+    is_silent,
+    needs_ping,
+    redial_pause,
+    was_late,
+)
 
 TIMING = Timing(
     heartbeat_interval_s=0.5, drop_after_s=3.0, late_timer_s=0.25, redial_min_s=0.1, redial_max_s=5
@@ -39,6 +45,17 @@ def test_a_link_is_pinged_after_half_a_second(now: float, expected: bool) -> Non
 )
 def test_a_late_timer_is_our_own_fault(now: float, wanted_at: float | None, expected: bool) -> None:
     assert was_late(now, wanted_at, TIMING) is expected
+
+
+@pytest.mark.parametrize(
+    ("heard_at", "expected"),
+    [(96.9, False), (98.0, False), (98.5, False), (98.6, True), (99.9, True), (100.5, True)],
+    ids=["silent as well", "a last word", "half the time", "lives", "just now", "since then"],
+)
+def test_only_what_was_heard_after_the_silence_began_shows_life(
+    heard_at: float, expected: bool
+) -> None:
+    assert heard_lately(heard_at, 100.0, TIMING) is expected
 
 
 @pytest.mark.parametrize(

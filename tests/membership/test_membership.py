@@ -12,6 +12,7 @@ from replsession.events import Event, Member, MemberJoined
 from replsession.identity import Address, MemberId
 from replsession.membership.membership import Close, Dial, Membership
 from replsession.messages import Heartbeat, Hello
+from replsession.metrics import Metrics
 from tests.harness import HOST, of_kind, some_id, some_member
 
 ME, OTHER, THIRD = some_member(5), some_member(6), some_member(3)
@@ -20,7 +21,7 @@ TIMING = Timing()
 
 def membership(limits: Limits | None = None) -> Membership:
     """The membership of member 5."""
-    return Membership(NodeConfig(limits or Limits(), TIMING), ME, Random(1))
+    return Membership(NodeConfig(limits or Limits(), TIMING), ME, Random(1), Metrics())
 
 
 def heartbeat_of(member: Member) -> Heartbeat:

@@ -1,4 +1,4 @@
-"""Membership: which of two links stays, and from silence to a member that is gone."""
+"""Membership: which of two links stays, and how a member goes without having been silent."""
 
 from __future__ import annotations
 
@@ -10,8 +10,10 @@ from replsession.config import Limits, NodeConfig, Timing
 from replsession.errors import WireError
 from replsession.events import Event, Member, MemberJoined, MemberLeft
 from replsession.identity import Address
-from replsession.membership.membership import DEPARTED_MAX, Close, Dial, Membership
-from replsession.messages import Heartbeat, Hello
+from replsession.membership.dialling import DEPARTED_MAX
+from replsession.membership.membership import Close, Dial, Membership
+from replsession.messages import Heartbeat, Hello, Neighbour, Neighbours
+from replsession.metrics import Metrics
 from tests.harness import HOST, of_kind, some_id, some_member
 
 ME, OTHER, THIRD = some_member(5), some_member(6), some_member(3)
@@ -21,7 +23,7 @@ TIMING = Timing()
 
 def membership(limits: Limits | None = None) -> Membership:
     """The membership of member 5."""
-    return Membership(NodeConfig(limits or Limits(), TIMING), ME, Random(1))
+    return Membership(NodeConfig(limits or Limits(), TIMING), ME, Random(1), Metrics())
 
 
 def heartbeat_of(member: Member) -> Heartbeat:
@@ -32,6 +34,12 @@ def heartbeat_of(member: Member) -> Heartbeat:
 def hello_of(member: Member, *, ready: bool = False) -> Hello:
     """The HELLO of a member."""
     return Hello(member.id, member.name, member.incarnation, member.address, ready, 0)
+
+
+def neighbours_of(*members: Member) -> Neighbours:
+    """What somebody with links to these members tells."""
+    rows = (Neighbour(one.id, one.name, one.incarnation, one.address) for one in members)
+    return Neighbours(tuple(rows))
 
 
 def taken(part: Membership) -> list[Dial | Close]:
@@ -105,7 +113,7 @@ def test_a_closed_link_is_verified_by_a_dial_at_once() -> None:
     assert OTHER.id in part.view
     assert part.changes[-1] == (OTHER.id, False)
 
-    part.dial_failed(order.dial, "connection refused", 10.0)
+    part.dial_failed(order.dial, "connection refused", 10.0, refused=True)
     assert OTHER.id not in part.view
     assert [(event.member.id, event.reason) for event in of_kind(MemberLeft, told(part))] == [
         (OTHER.id, "connection refused")
@@ -142,36 +150,10 @@ def test_a_member_that_disappeared_is_dialled_again() -> None:
     accept(part, 1, OTHER)
     part.link_closed(1, "connection reset", 10.0)
     (order,) = of_kind(Dial, taken(part))
-    part.dial_failed(order.dial, "connection refused", 10.0)
+    part.dial_failed(order.dial, "connection refused", 10.0, refused=True)
     part.timer_fired(20.0, None)
 
     assert [order.address for order in of_kind(Dial, taken(part))] == [OTHER.address]
-
-
-def test_a_silent_member_is_gone_after_three_seconds() -> None:
-    part = membership()
-    accept(part, 1, OTHER, now=10.0)
-    told(part)
-    part.timer_fired(12.9, 12.9)
-    assert OTHER.id in part.view
-
-    part.timer_fired(13.0, 13.0)
-    assert taken(part)[0] == Close(1, "silent for 3.0 s")
-    assert [(event.member.id, event.reason) for event in of_kind(MemberLeft, told(part))] == [
-        (OTHER.id, "silent for 3.0 s")
-    ]
-
-
-def test_a_member_that_was_stopped_itself_calls_nobody_silent() -> None:
-    part = membership()
-    accept(part, 1, OTHER, now=10.0)
-    part.timer_fired(70.0, 10.5)
-    assert OTHER.id in part.view
-
-    part.timer_fired(72.9, 72.9)
-    assert OTHER.id in part.view
-    part.timer_fired(73.0, 73.0)
-    assert OTHER.id not in part.view
 
 
 def test_a_goodbye_needs_no_verification() -> None:
@@ -185,16 +167,22 @@ def test_a_goodbye_needs_no_verification() -> None:
     assert part.candidates == {}
 
 
-def test_late_heartbeats_of_a_member_that_left_are_no_hint_but_a_hello_is() -> None:
+def test_who_said_goodbye_never_comes_back_whatever_is_late() -> None:
     part = membership()
     accept(part, 1, OTHER)
+    accept(part, 3, THIRD)
+    part.link_opened(2, Address(HOST, 50_002), OTHER.id, None, 9.9)
     part.goodbye_received(1, 10.0)
     taken(part)
-    part.heartbeat_received(heartbeat_of(OTHER), 10.5)
-    assert taken(part) == []
+    told(part)
 
-    accept(part, 2, OTHER, now=11.0)
-    assert OTHER.id in part.view
+    part.heartbeat_received(heartbeat_of(OTHER), 10.5)
+    part.received(part.links[3], neighbours_of(OTHER, ME), 10.6)
+    part.hello_received(2, hello_of(OTHER), 10.7)
+    assert taken(part) == [Close(2, "it has left")]
+    assert told(part) == []
+    assert list(part.candidates) == [THIRD.id]
+    assert OTHER.id not in part.view
 
 
 def test_those_who_left_are_remembered_within_bounds() -> None:
@@ -218,7 +206,9 @@ def test_a_new_start_on_the_same_address_replaces_the_old_one() -> None:
     reasons = [event.reason for event in of_kind(MemberLeft, told(part))]
     assert reasons == ["replaced by a new start"]
     assert OTHER.id not in part.candidates
-    assert part.link_of[again.id] == 2
+    assert part.link_of == {again.id: 2}
+    assert of_kind(Close, taken(part)) == [Close(1, "replaced by a new start")]
+    assert part.changes[-1] == (OTHER.id, False)
 
 
 def test_a_namesake_on_another_address_stays() -> None:
@@ -227,6 +217,35 @@ def test_a_namesake_on_another_address_stays() -> None:
     accept(part, 2, Member(some_id(7), OTHER.name, 99, Address(HOST, 4099)))
 
     assert len(part.view) == 2
+
+
+def test_a_link_that_carries_nothing_is_closed_and_its_member_verified() -> None:
+    part = membership()
+    accept(part, 1, OTHER)
+    told(part)
+    part.doubt(1, "acknowledges nothing", 10.0)
+    assert OTHER.id in part.view
+    assert [type(order) for order in taken(part)] == [Close, Dial]
+    part.doubt(1, "acknowledges nothing", 10.0)
+    assert taken(part) == []
+
+    part.timer_fired(11.0, 11.0)
+    assert [event.reason for event in of_kind(MemberLeft, told(part))] == ["acknowledges nothing"]
+
+
+def test_who_leaves_dials_nobody_any_more() -> None:
+    part = membership()
+    accept(part, 1, OTHER)
+    part.heartbeat_received(heartbeat_of(THIRD), 1.0)
+    part.stop()
+    assert taken(part) == []
+
+    part.heartbeat_received(heartbeat_of(SMALLER), 1.0)
+    part.addresses_found([Address(HOST, 4999)], 1.0)
+    part.link_closed(1, "closed by the other end", 1.1)
+    part.timer_fired(9.0, 9.0)
+    assert of_kind(Dial, taken(part)) == []
+    assert part.next_at(9.0) == 9.5
 
 
 def test_an_address_where_somebody_else_answers_is_dialled_no_more() -> None:

@@ -83,3 +83,79 @@ def test_members_are_found_by_name_also_while_a_restart_is_noticed() -> None:
 
     assert view_of(ONE, TWO, again).named("m2") == [TWO, again]
     assert view_of(ONE).named("m2") == []
+
+
+def test_who_is_seen_through_another_one_is_told_apart() -> None:
+    view = view_of(ONE, TWO)
+    number = view.number
+
+    assert view.set_unreachable(TWO.id, ONE.id)
+    assert not view.set_unreachable(TWO.id, ONE.id)
+    assert (view.via(TWO.id), view.via(ONE.id)) == (ONE.id, None)
+    assert view.unreachable == [TWO]
+    assert list(view) == [ONE, TWO]
+    assert view.set_reachable(TWO.id)
+    assert not view.set_reachable(TWO.id)
+    assert view.unreachable == []
+    assert view.number == number + 2
+
+
+def test_who_is_not_up_cannot_be_seen_through_others() -> None:
+    view = view_of(ONE)
+
+    assert not view.set_unreachable(TWO.id, ONE.id)
+    assert view.via(TWO.id) is None
+    view.set_unreachable(ONE.id, TWO.id)
+    view.remove(ONE.id)
+    view.put(ONE)
+    assert view.unreachable == []
+
+
+class TestNames:
+    def test_a_member_that_is_up_is_known_now(self) -> None:
+        view = view_of(ONE, TWO)
+
+        assert view.known_names(5000.0) == {"m1": 5000.0, "m2": 5000.0}
+
+    def test_one_that_vanished_is_known_for_an_hour(self) -> None:
+        view = view_of(ONE, TWO)
+        view.known_names(0.0)
+        view.remove(TWO.id)
+        view.saw_name("m2", 10.0)
+
+        assert view.known_names(3609.0) == {"m1": 3609.0, "m2": 10.0}
+        assert view.known_names(3610.0) == {"m1": 3610.0}
+
+    def test_a_new_start_is_the_same_name(self) -> None:
+        view = view_of(ONE, TWO)
+        view.remove(TWO.id)
+        view.put(Member(some_id(9), "m2", 99, TWO.address))
+
+        assert list(view.known_names(1.0)) == ["m1", "m2"]
+
+    def test_a_goodbye_ends_it_unless_another_one_has_the_name(self) -> None:
+        again = Member(some_id(9), "m2", 99, TWO.address)
+        view = view_of(ONE, TWO, again)
+        view.known_names(0.0)
+        view.remove(TWO.id)
+        view.forget_name("m2")
+        assert sorted(view.known_names(1.0)) == ["m1", "m2"]
+
+        view.remove(again.id)
+        view.forget_name("m2")
+        assert list(view.known_names(2.0)) == ["m1"]
+        view.forget_name("never known")
+
+    def test_there_are_at_most_so_many_and_those_that_are_up_stay(self) -> None:
+        view = View(names_max=3)
+        view.put(ONE)
+        forgotten = [view.saw_name(f"crashed {number}", float(number)) for number in range(5)]
+
+        assert forgotten == [0, 0, 1, 1, 1]
+        assert list(view.known_names(5.0)) == ["crashed 3", "crashed 4", "m1"]
+
+    def test_what_is_returned_is_a_copy(self) -> None:
+        view = view_of(ONE)
+        view.known_names(0.0).clear()
+
+        assert list(view.known_names(0.0)) == ["m1"]

@@ -15,24 +15,31 @@ from tests.harness import Network, some_id, some_key
 
 NINE = some_id(9)
 KEY = some_key(1)
-OF_THE_NODE = (m.Hello, m.Status, m.Goodbye)
+OF_THE_NODE = (m.Hello,)
+OF_MEMBERS = (m.Status, m.Goodbye, m.Probe, m.ProbeAnswer, m.Inquiry, m.Testimony, m.Neighbours)
 MESSAGES: list[Any] = [
     m.Ping(),
     m.Deltas(1, ()),
     m.Acknowledge(1),
     m.Accesses(()),
     m.RecordRequest((KEY,)),
+    m.Urge(),
+    m.RecordInquiry((KEY,)),
+    m.RecordAnswer((KEY,), ()),
     m.RepairOffer(1, (0,) * 256),
     m.RepairAnswer(1, ()),
-    m.BucketDigests(1, 0, {}),
-    m.BucketAnswer(1, 0, ()),
-    m.StateRequest(1),
+    m.LeafDigests(1, 1, 0, {}),
+    m.RecordDigests(1, 1, None, (), {}),
+    m.RepairRequest(1, 2, (), ()),
+    m.RepairRecords(1, 2, (), ()),
+    m.StateRequest(1, 0),
     m.StateRefused(1),
-    m.StateChunk(1, 1, ()),
+    m.StateChunk(1, 1, 0, ()),
     m.StateCredit(1, 1),
     m.StateEnd(1, 0, 0, {}),
+    m.Expirations(()),
 ]
-QUIET = (m.Ping, m.Deltas, m.Acknowledge)
+QUIET = (m.Ping, m.Deltas, m.Acknowledge, m.Urge, m.RecordInquiry, m.RecordAnswer)
 
 
 def inbox() -> tuple[Inbox, Peer]:
@@ -49,7 +56,8 @@ def inbox() -> tuple[Inbox, Peer]:
 def test_every_message_has_a_room() -> None:
     kinds = [type(message) for message in MESSAGES]
 
-    assert sorted(map(str, (*kinds, *OF_THE_NODE))) == sorted(map(str, get_args(m.Message)))
+    elsewhere = (*OF_THE_NODE, *OF_MEMBERS)
+    assert sorted(map(str, (*kinds, *elsewhere))) == sorted(map(str, get_args(m.Message)))
 
 
 @pytest.mark.parametrize("message", MESSAGES, ids=lambda message: type(message).__name__)

@@ -7,12 +7,13 @@ from itertools import permutations
 import pytest
 
 from replsession.config import Limits, Timing
-from replsession.events import SessionChanged
+from replsession.events import SessionChanged, SessionExpired
+from replsession.identity import Key
 from replsession.messages import Access
 from replsession.metrics import Metrics
 from replsession.replication.intake import REQUESTS_MAX, Intake
 from replsession.replication.pieces import whole
-from replsession.session.delta import REGISTER, Delta, Write
+from replsession.session.delta import REGISTER, Delta, Piece, Write
 from replsession.session.expiry import SessionLimits, encoded_limits
 from replsession.session.record import INTERVAL, SECRET, Record
 from replsession.session.stamp import HybridClock, Stamp
@@ -335,3 +336,139 @@ def test_nobody_hears_of_a_context_that_nobody_asked_for() -> None:
     take(room, BIRTH, tombstone())
 
     assert changes(room) == []
+
+
+IDLE = {INTERVAL: encoded_limits(SessionLimits(10, None))}
+OVER_AT = 50.0
+
+
+def asleep(**written: bytes) -> Intake:
+    """The intake of a member that has the session asleep since 50."""
+    room = intake()
+    take(room, stream(0, 10, **{SECRET: b"hash", **IDLE, "x": b"\x01", **written}))
+    room.store.sweep(KEY.locator[0], OVER_AT, 0.0)
+    assert held(room).asleep
+    room.events.clear()
+    return room
+
+
+def other_copy(*news: Delta, idle_s: float = 0.0, asleep_s: float | None = None) -> Delta:
+    """The whole record of another member, as it would send it."""
+    birth = stream(0, 10, **{SECRET: b"hash", **IDLE, "x": b"\x01"})
+    return whole(record_of(birth, *news), 0.0)._replace(idle_s=idle_s, asleep_s=asleep_s)
+
+
+def test_the_same_access_wakes_nobody_however_fresh_it_looks() -> None:
+    room = asleep()
+    take(room, other_copy(), BIRTH, now=OVER_AT)
+    room.take_access(Access(KEY, Stamp(10, A), 0.0), OVER_AT)
+
+    assert held(room).asleep
+    assert room.metrics.sessions_woken == 0
+
+
+def test_a_whole_record_with_a_fresher_access_wakes_with_all_attributes() -> None:
+    room = asleep(mine=b"\x05")
+    take(room, other_copy(stream(10, 20, y=b"\x02"), idle_s=3.0), now=OVER_AT)
+
+    assert held(room).values() == {"x": b"\x01", "mine": b"\x05", "y": b"\x02"}
+    assert (held(room).asleep, room.metrics.sessions_woken) == (False, 1)
+    assert room.stale == []
+
+
+def test_news_of_an_access_that_is_over_itself_wake_nobody() -> None:
+    room = asleep()
+    take(room, other_copy(stream(10, 20, y=b"\x02"), idle_s=10.0), now=OVER_AT)
+
+    assert held(room).asleep
+    assert held(room).value("y") == b"\x02"
+
+
+@pytest.mark.parametrize(
+    ("theirs", "is_told"),
+    [
+        (other_copy(), True),
+        (other_copy()._replace(attributes={}), True),
+        (other_copy(asleep_s=3.0), False),
+        (other_copy()._replace(piece=Piece(1, 0, 2)), False),
+        (other_copy()._replace(piece=Piece(1, 1, 2)), True),
+    ],
+    ids=["less", "nothing", "asleep there, too", "a piece", "the last piece"],
+)
+def test_who_has_less_of_it_awake_is_told_what_sleeps_here(theirs: Delta, is_told: bool) -> None:
+    room = asleep(mine=b"\x05")
+    take(room, theirs, now=OVER_AT)
+
+    assert [record.key for record in room.stale] == ([KEY] if is_told else [])
+
+
+def test_who_has_the_same_awake_is_told_nothing() -> None:
+    room = asleep()
+    take(room, other_copy(), now=OVER_AT)
+
+    assert room.stale == []
+
+
+@pytest.mark.parametrize(
+    ("delta", "in_transfer", "found"),
+    [
+        (other_copy(idle_s=9.9), False, "awake"),
+        (other_copy(idle_s=10.0), False, "refused"),
+        (other_copy(idle_s=10.0), True, "asleep"),
+        (other_copy(idle_s=9.9, asleep_s=0.0), False, "asleep"),
+        (other_copy(idle_s=500.0, asleep_s=99.9), False, "asleep"),
+        (other_copy(idle_s=500.0, asleep_s=100.0), False, "refused"),
+        (other_copy(idle_s=500.0, asleep_s=100.0), True, "refused"),
+    ],
+)
+def test_an_unknown_session_that_is_over_is_not_begun_with(
+    delta: Delta, in_transfer: bool, found: str
+) -> None:
+    room = intake()
+    take(room, delta, now=1000.0, in_transfer=in_transfer)
+    record = room.store.peek(KEY)
+
+    assert room.metrics.records_refused == (found == "refused")
+    assert (record is None) is (found == "refused")
+    if record is not None:
+        assert record.asleep is (found == "asleep")
+        assert not record.asleep or record.ended_at == 1000.0 - (delta.asleep_s or 0.0)
+        assert len(room.store.sleepers) == record.asleep
+    assert len(changes(room)) == (found == "awake")
+
+
+def test_who_puts_pieces_together_hears_that_one_was_refused() -> None:
+    room = intake()
+    lost: list[Key] = []
+    room.lost_pieces = lost.append
+    take(room, other_copy(idle_s=10.0)._replace(piece=Piece(1, 0, 2)))
+
+    assert lost == [KEY]
+
+
+@pytest.mark.parametrize(
+    ("access", "now", "is_asleep"),
+    [(Stamp(10, A), 10.0, True), (Stamp(10, A), 9.9, False), (Stamp(9, B), 10.0, False)],
+    ids=["over here, too", "not over here", "here by another access"],
+)
+def test_one_that_sleeps_elsewhere_is_judged_here(
+    access: Stamp, now: float, is_asleep: bool
+) -> None:
+    room = intake()
+    take(room, stream(0, 10, **{SECRET: b"hash", **IDLE, "x": b"\x01"}))
+    room.events.clear()
+    take(room, other_copy(asleep_s=1.0, idle_s=now)._replace(access=access), now=now)
+
+    assert held(room).asleep is is_asleep
+    assert of_kind(SessionExpired, room.events) == [SessionExpired(KEY, b"hash")] * is_asleep
+
+
+def test_a_partial_record_that_is_over_when_the_rest_comes_is_served_to_nobody() -> None:
+    room = intake()
+    take(room, stream(10, 20, y=b"\x02"))
+    take(room, other_copy(stream(10, 20, y=b"\x02"), idle_s=30.0), now=30.0)
+
+    assert held(room).complete
+    assert held(room).asleep
+    assert held(room).value("x") == b"\x01"
+    assert room.events == []

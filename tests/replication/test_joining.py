@@ -15,6 +15,7 @@ from replsession.events import (
     StateRequested,
     StateSkipped,
 )
+from replsession.identity import Key
 from replsession.messages import (
     Hello,
     Ping,
@@ -49,7 +50,7 @@ def joiner(**timing: float) -> tuple[Network, Hand]:
     network.add(1, timing=Timing(**timing))
     hand = network.by_hand("m1", 9)
     hand.hello()
-    assert hand.got(StateRequest) == [StateRequest(1)]
+    assert hand.got(StateRequest) == [StateRequest(1, 0)]
     return network, hand
 
 
@@ -91,7 +92,7 @@ def test_a_member_that_is_not_ready_is_asked_when_it_becomes_so() -> None:
     assert hand.got(StateRequest) == []
 
     hand.send(Status(True))
-    assert hand.got(StateRequest) == [StateRequest(1)]
+    assert hand.got(StateRequest) == [StateRequest(1, 0)]
 
 
 def test_two_that_start_together_do_not_wait_for_each_other() -> None:
@@ -107,9 +108,9 @@ def test_two_that_start_together_do_not_wait_for_each_other() -> None:
 
 def test_chunks_are_merged_as_they_come_and_credited() -> None:
     network, hand = joiner()
-    hand.send(StateChunk(1, 1, (whole_record(1), whole_record(2))))
+    hand.send(StateChunk(1, 1, 2, (whole_record(1), whole_record(2))))
     assert network.values("m1", some_key(1)) == {"x": b"\x01"}
-    hand.send(StateChunk(1, 2, (whole_record(3),)))
+    hand.send(StateChunk(1, 2, 4, (whole_record(3),)))
 
     assert hand.got(StateCredit) == [StateCredit(1, 1), StateCredit(1, 2)]
     assert not network.nodes["m1"].is_ready
@@ -117,7 +118,7 @@ def test_chunks_are_merged_as_they_come_and_credited() -> None:
 
 def test_after_the_end_the_member_is_ready_and_says_so() -> None:
     network, hand = joiner()
-    hand.send(StateChunk(1, 1, (whole_record(1), whole_record(2))))
+    hand.send(StateChunk(1, 1, 2, (whole_record(1), whole_record(2))))
     network.run(0.25)
     hand.send(StateEnd(1, 1, 1700000000123, {some_id(3): 77}))
 
@@ -135,7 +136,7 @@ def test_after_the_end_the_member_is_ready_and_says_so() -> None:
 def test_a_chunk_that_comes_twice_is_counted_once() -> None:
     network, hand = joiner()
     for _ in range(3):
-        hand.send(StateChunk(1, 1, (whole_record(1),)))
+        hand.send(StateChunk(1, 1, 1, (whole_record(1),)))
     hand.send(StateEnd(1, 1, 0, {}))
 
     assert [event.sessions for event in network.told("m1", StateReceived)] == [{"/shop": 1}]
@@ -150,7 +151,7 @@ def test_an_empty_state_is_a_state() -> None:
 
 def test_an_end_before_all_chunks_came_is_no_end() -> None:
     network, hand = joiner()
-    hand.send(StateChunk(1, 1, (whole_record(1),)))
+    hand.send(StateChunk(1, 1, 1, (whole_record(1),)))
     hand.send(StateEnd(1, 2, 0, {some_id(3): 77}))
 
     assert not network.nodes["m1"].is_ready
@@ -169,7 +170,7 @@ def test_what_belongs_to_another_transfer_ends_nothing(transfer: int) -> None:
 
 def test_a_chunk_of_another_transfer_is_merged_all_the_same() -> None:
     network, hand = joiner()
-    hand.send(StateChunk(77, 1, (whole_record(1),)))
+    hand.send(StateChunk(77, 1, 256, (whole_record(1),)))
     hand.send(StateEnd(1, 0, 0, {}))
 
     assert network.values("m1", some_key(1)) == {"x": b"\x01"}
@@ -183,16 +184,16 @@ def test_a_donor_that_refuses_is_asked_again_after_a_pause() -> None:
         (DONOR, "refused")
     ]
     hand.live(0.5)
-    assert hand.got(StateRequest) == [StateRequest(1)]
+    assert hand.got(StateRequest) == [StateRequest(1, 0)]
 
     hand.live(1.0)
-    assert hand.got(StateRequest) == [StateRequest(1), StateRequest(2)]
+    assert hand.got(StateRequest) == [StateRequest(1, 0), StateRequest(2, 0)]
 
 
 def test_a_donor_that_stalls_is_given_up() -> None:
     network, hand = joiner()
     hand.live(4.0)
-    hand.send(StateChunk(1, 1, ()))
+    hand.send(StateChunk(1, 1, 0, ()))
     hand.live(4.5)
     assert network.told("m1", DonorLost) == []
 
@@ -206,10 +207,28 @@ def test_a_donor_that_leaves_is_told_and_the_next_one_is_asked() -> None:
     other.hello()
     hand.close("connection reset")
 
-    assert other.got(StateRequest) == [StateRequest(2)]
+    assert other.got(StateRequest) == [StateRequest(2, 0)]
     assert [event.donor.id for event in network.told("m1", DonorLost)] == [DONOR]
     other.send(StateEnd(2, 0, 0, {}))
     assert network.nodes["m1"].is_ready
+
+
+def test_a_donor_whose_link_breaks_is_not_taken_for_gone_before_it_is() -> None:
+    network = Network()
+    network.add(1, limits=Limits(chunk_bytes=100))
+    network.run(1.0)
+    for number in range(1, 12):
+        network.commit("m1", some_key(number), {"x": bytes(100)}, birth=True)
+    network.hold("m2", StateCredit)
+    node = network.add(2)
+    network.run(1.5)
+    assert len(node.store) == 4, "a part of it has come"
+    (link,) = node.membership.links
+    network.input("m2", lambda node, now: node.link_closed(link, "connection reset", now))
+
+    # The donor is dialled again at once, and found to be there.
+    assert not node.is_ready
+    assert network.told("m2", StateSkipped) == []
 
 
 def test_a_donor_that_leaves_after_the_end_is_not_lost() -> None:
@@ -220,7 +239,7 @@ def test_a_donor_that_leaves_after_the_end_is_not_lost() -> None:
     assert network.told("m1", DonorLost) == []
 
 
-def test_a_donor_whose_place_was_taken_may_still_say_that_it_is_done() -> None:
+def test_a_donor_whose_place_was_taken_is_heard_no_more() -> None:
     network, hand = joiner()
     other = network.by_hand("m1", 8)
     again = replace(hand.member, id=other.member.id, incarnation=99)
@@ -231,14 +250,17 @@ def test_a_donor_whose_place_was_taken_may_still_say_that_it_is_done() -> None:
         node.bytes_received(hand.link, encode(StateEnd(1, 0, 0, {})), now)
 
     network.input("m1", both_in_one_turn)
-    network.run(1.5)
+    assert hand.closed == "replaced by a new start"
+    assert [event.reason for event in network.told("m1", DonorLost)] == ["its link is gone"]
+    assert [request.transfer for request in other.got(StateRequest)] == [2]
+    other.send(StateEnd(2, 0, 0, {}))
     assert network.nodes["m1"].is_ready
     assert network.nodes["m1"].metrics.links_refused == 0
 
 
 def test_after_sixty_seconds_the_member_goes_on_with_what_it_has() -> None:
     network, hand = joiner()
-    hand.send(StateChunk(1, 1, (whole_record(1),)))
+    hand.send(StateChunk(1, 1, 1, (whole_record(1),)))
     for _ in range(70):
         hand.send(StateRefused(hand.got(StateRequest)[-1].transfer))
         hand.live(1.0)
@@ -253,7 +275,7 @@ def test_after_sixty_seconds_the_member_goes_on_with_what_it_has() -> None:
 def test_a_donor_sends_everything_and_then_the_end() -> None:
     network, hand = donor(3)
     network.nodes["m1"].store.forget({some_id(3): 77})
-    hand.send(StateRequest(5))
+    hand.send(StateRequest(5, 0))
     (chunk,) = hand.got(StateChunk)
     assert (chunk.transfer, chunk.number) == (5, 1)
     assert [record.key for record in chunk.records] == [some_key(number) for number in (1, 2, 3)]
@@ -267,7 +289,7 @@ def test_a_donor_sends_everything_and_then_the_end() -> None:
 
 def test_a_donor_without_sessions_sends_the_end_in_its_next_turn() -> None:
     network, hand = donor(0)
-    hand.send(StateRequest(5))
+    hand.send(StateRequest(5, 0))
     network.run(0.25)
 
     assert [(end.transfer, end.chunks) for end in hand.got(StateEnd)] == [(5, 0)]
@@ -275,7 +297,7 @@ def test_a_donor_without_sessions_sends_the_end_in_its_next_turn() -> None:
 
 def test_a_donor_waits_for_credits() -> None:
     _, hand = donor(8, 100, chunk_bytes=50, transfer_window_chunks=2)
-    hand.send(StateRequest(5))
+    hand.send(StateRequest(5, 0))
     assert [chunk.number for chunk in hand.got(StateChunk)] == [1, 2]
     hand.send(StateCredit(5, 1))
     assert [chunk.number for chunk in hand.got(StateChunk)] == [1, 2, 3]
@@ -293,7 +315,7 @@ def test_ended_sessions_travel_with_their_age_as_long_as_they_are_remembered() -
     network.destroy("m1", some_key(1))
     hand.acknowledge()
     hand.live(10.0)
-    hand.send(StateRequest(5))
+    hand.send(StateRequest(5, 0))
 
     ended, alive = hand.got(StateChunk)[0].records
     assert (ended.key, ended.attributes) == (some_key(1), {})
@@ -305,7 +327,7 @@ def test_ended_sessions_travel_with_their_age_as_long_as_they_are_remembered() -
 
 def test_a_member_without_its_state_refuses() -> None:
     _, hand = joiner()
-    hand.send(StateRequest(3))
+    hand.send(StateRequest(3, 0))
 
     assert hand.got(StateRefused) == [StateRefused(3)]
 
@@ -314,12 +336,12 @@ def test_a_donor_serves_so_many_at_once() -> None:
     network, first = donor(1, transfers_at_once_max=1)
     second = network.by_hand("m1", 8)
     second.hello(ready=False)
-    first.send(StateRequest(1))
-    second.send(StateRequest(1))
+    first.send(StateRequest(1, 0))
+    second.send(StateRequest(1, 0))
     assert second.got(StateRefused) == [StateRefused(1)]
 
     first.send(StateCredit(1, 1))
-    second.send(StateRequest(2))
+    second.send(StateRequest(2, 0))
     assert len(second.got(StateChunk)) == 1
 
 
@@ -327,11 +349,11 @@ def test_a_joiner_that_goes_silent_leaves_room_for_the_next_one() -> None:
     network, first = donor(1, transfers_at_once_max=1)
     second = network.by_hand("m1", 8)
     second.hello(ready=False)
-    first.send(StateRequest(1))
+    first.send(StateRequest(1, 0))
     for _ in range(6):
         first.live(1.0)
         second.send(Ping())
-    second.send(StateRequest(1))
+    second.send(StateRequest(1, 0))
 
     assert second.got(StateRefused) == []
     assert len(second.got(StateChunk)) == 1
@@ -339,9 +361,95 @@ def test_a_joiner_that_goes_silent_leaves_room_for_the_next_one() -> None:
 
 def test_a_joiner_that_asks_again_begins_anew() -> None:
     _, hand = donor(1, transfers_at_once_max=1)
-    hand.send(StateRequest(1), StateRequest(2))
+    hand.send(StateRequest(1, 0), StateRequest(2, 0))
     hand.send(StateCredit(1, 1))
     assert hand.got(StateEnd) == []
     hand.send(StateCredit(2, 1))
 
     assert [end.transfer for end in hand.got(StateEnd)] == [2]
+
+
+def test_a_request_that_comes_twice_or_late_begins_nothing() -> None:
+    _, hand = donor(3, 100, chunk_bytes=50, transfer_window_chunks=1)
+    hand.send(StateRequest(2, 0), StateCredit(2, 1))
+    hand.send(StateRequest(2, 0), StateRequest(1, 0))
+
+    assert [(chunk.transfer, chunk.number) for chunk in hand.got(StateChunk)] == [(2, 1), (2, 2)]
+
+
+def test_a_donor_begins_where_it_is_asked_to_and_says_which_buckets_are_complete() -> None:
+    network, hand = donor(5, 100, chunk_bytes=250, transfer_window_chunks=9)
+    network.commit("m1", Key("/other", some_key(4).locator), {"x": bytes(100)}, birth=True)
+    hand.send(StateRequest(1, 3))
+    chunks = [
+        ([record.key.locator[0] for record in chunk.records], chunk.bucket)
+        for chunk in hand.got(StateChunk)
+    ]
+
+    assert chunks == [([3, 4], 4), ([4, 5], 6)]
+
+
+def test_a_donor_that_is_asked_for_nothing_sends_what_it_has_forgotten() -> None:
+    network, hand = donor(3)
+    network.nodes["m1"].store.forget({some_id(3): 77})
+    hand.send(StateRequest(5, 256))
+    network.run(0.25)
+
+    assert hand.got(StateChunk) == []
+    assert [(end.chunks, end.forgotten) for end in hand.got(StateEnd)] == [(0, {some_id(3): 77})]
+
+
+def test_a_long_record_is_complete_with_its_last_piece() -> None:
+    network, hand = donor(1, chunk_bytes=1, piece_bytes=50, transfer_window_chunks=9)
+    network.commit("m1", some_key(7), {f"n{n}": bytes(40) for n in range(3)}, birth=True)
+    hand.send(StateRequest(1, 0))
+
+    assert [chunk.bucket for chunk in hand.got(StateChunk)] == [2, 7, 7, 8]
+
+
+def test_the_next_donor_is_asked_for_what_is_not_finished() -> None:
+    network, hand = joiner()
+    other = network.by_hand("m1", 8)
+    other.hello()
+    hand.send(StateChunk(1, 1, 40, (whole_record(1), whole_record(40))))
+    network.run(1.0)
+    hand.close("connection reset")
+    assert other.got(StateRequest) == [StateRequest(2, 40)]
+    network.run(0.5)
+    other.send(StateChunk(2, 1, 200, (whole_record(40), whole_record(90))))
+    other.send(StateEnd(2, 1, 0, {some_id(3): 77}))
+
+    (received,) = network.told("m1", StateReceived)
+    assert received.donor.id == some_id(8)
+    assert received.sessions == {"/shop": 3}
+    assert received.took_s == pytest.approx(1.5)
+    assert network.nodes["m1"].is_ready
+
+
+def test_what_follows_a_chunk_that_is_missing_is_not_finished() -> None:
+    network, hand = joiner()
+    other = network.by_hand("m1", 8)
+    other.hello()
+    hand.send(StateChunk(1, 1, 20, (whole_record(1),)))
+    hand.send(StateChunk(1, 3, 90, (whole_record(3),)))
+    hand.close("connection reset")
+
+    assert other.got(StateRequest) == [StateRequest(2, 20)]
+
+
+def test_a_donor_that_is_asked_again_goes_on_too() -> None:
+    _, hand = joiner()
+    hand.send(StateChunk(1, 1, 20, (whole_record(1),)))
+    hand.send(StateEnd(1, 2, 0, {}))
+    hand.live(1.5)
+
+    assert hand.got(StateRequest) == [StateRequest(1, 0), StateRequest(2, 20)]
+
+
+def test_who_is_refused_asks_the_next_one_at_once() -> None:
+    network, hand = joiner()
+    other = network.by_hand("m1", 8)
+    other.hello()
+    hand.send(StateRefused(1))
+
+    assert other.got(StateRequest) == [StateRequest(2, 0)]

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from random import Random
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from replsession.config import Limits, Timing
+from replsession.config import ITEM_HEAD_BYTES, Limits, Timing
 from replsession.identity import Key
-from replsession.replication.outbox import Item, Outbox
+from replsession.replication.outbox import HELD_ALL, Item, Outbox
 from replsession.replication.pieces import whole
 from replsession.session.delta import REGISTER, Delta, Write
 from replsession.session.record import Record
@@ -40,9 +41,18 @@ def tombstone(key: Key, hlc: int) -> Delta:
     return Delta(key, BORN, None, {}, {}, 0.0, end, 0.0, destroyed=end)
 
 
-def item(news: Delta) -> Item:
+def item(news: Delta, mark: int = 0) -> Item:
     """The delta on its way."""
-    return Item(news.key, encode_item(news))
+    return Item(news.key, encode_item(news), mark=mark)
+
+
+def marks_of(box: Outbox, *tracked: Key) -> list[dict[Key, int] | None]:
+    """Take everything out while there are tickets; return what each batch stands for."""
+    found: list[dict[Key, int] | None] = []
+    while (batch := box.next_batch(0.0, dict.fromkeys(tracked))) is not None:
+        found.append(box.in_flight[batch[0]].marks)
+        box.acknowledged(batch[0])
+    return found
 
 
 def shut(box: Outbox) -> int:
@@ -179,16 +189,25 @@ def test_one_item_larger_than_everything_is_left_to_repair() -> None:
     assert (len(box), box.needs_repair) == (0, True)
 
 
-@pytest.mark.parametrize(
-    ("items", "half_full", "has_room"),
-    [(0, False, True), (1, False, True), (2, True, True), (4, True, False)],
-)
-def test_work_that_can_wait_waits_from_half_on(items: int, half_full: bool, has_room: bool) -> None:
+@pytest.mark.parametrize(("items", "has_room"), [(0, True), (3, True), (4, False)])
+def test_a_whole_record_is_put_in_while_there_is_room(items: int, has_room: bool) -> None:
     box = outbox(outbox_deltas_max=4)
     for number in range(items):
         box.put(item(delta(some_key(number), 0, 2)))
 
-    assert (box.is_half_full, box.has_room) == (half_full, has_room)
+    assert box.has_room is has_room
+
+
+def test_a_whole_record_that_waits_is_known_by_its_content_until_it_leaves() -> None:
+    box = outbox()
+    key = some_key(1)
+    box.put_whole([Item(key, b"piece", is_stream=False)] * 2, content=77)
+    assert box.holds_whole(key, 77)
+    assert not box.holds_whole(key, 78)
+    assert not box.holds_whole(some_key(2), 77)
+    box.next_batch(0.0)
+
+    assert not box.holds_whole(key, 77)
 
 
 def test_an_acknowledgement_names_one_batch_and_nothing_else() -> None:
@@ -222,6 +241,84 @@ def test_the_oldest_batch_tells_whether_a_member_is_stuck() -> None:
     box.acknowledged(1)
     assert not box.is_stuck(18.9, timing)
     assert box.is_stuck(19.0, timing)
+
+
+def test_a_batch_stands_for_the_writes_in_it_of_sessions_with_tickets() -> None:
+    box = outbox()
+    for number in (1, 2, 3):
+        box.put(item(delta(some_key(number), 0, number), mark=number))
+
+    assert marks_of(box, some_key(2), some_key(9)) == [{some_key(2): 2}]
+
+
+@pytest.mark.parametrize("tracked", [(), (some_key(9),)])
+def test_without_a_ticket_a_batch_stands_for_nothing(tracked: tuple[Key, ...]) -> None:
+    box = outbox()
+    box.put(item(delta(some_key(1), 0, 2), mark=2))
+
+    assert marks_of(box, *tracked) == [None]
+
+
+def test_of_several_writes_of_one_session_the_greatest_counts() -> None:
+    box = outbox()
+    for mark in (5, 9, 7):
+        box.put(item(delta(some_key(1), 0, mark), mark=mark))
+
+    assert marks_of(box, some_key(1)) == [{some_key(1): 9}]
+
+
+def test_a_ticket_may_come_after_the_writes_were_put_in() -> None:
+    box = outbox(window_bytes=50)
+    number = shut(box)
+    box.put(item(delta(some_key(1), 0, 10), mark=10))
+    assert box.next_batch(0.0, {some_key(1): None}) is None
+    box.acknowledged(number)
+
+    assert marks_of(box, some_key(1)) == [{some_key(1): 10}]
+
+
+def test_what_is_joined_keeps_the_greatest_mark() -> None:
+    box = outbox(window_bytes=50)
+    number = shut(box)
+    for since, hlc in ((0, 10), (10, 12), (12, 14)):
+        box.put(item(delta(some_key(1), since, hlc), mark=hlc))
+    box.put(item(delta(some_key(2), 0, 11), mark=11))
+    box.put(item(tombstone(some_key(2), 15), mark=HELD_ALL))
+    assert len(box) == 2
+    box.acknowledged(number)
+
+    assert marks_of(box, some_key(1), some_key(2)) == [{some_key(1): 14, some_key(2): HELD_ALL}]
+
+
+def test_a_batch_that_is_cut_between_two_writes_of_a_session_stands_for_the_first() -> None:
+    box = outbox(chunk_bytes=150)
+    for since, hlc in ((0, 10), (10, 12), (12, 14)):
+        box.put(item(delta(some_key(1), since, hlc, bytes(60)), mark=hlc))
+    marks = marks_of(box, some_key(1))
+
+    assert marks == [{some_key(1): 12}, {some_key(1): 14}]
+
+
+def test_of_a_record_in_pieces_the_last_one_counts() -> None:
+    box = outbox(chunk_bytes=1)
+    record = Record(some_key(1), BORN, 0.0, BORN, 0.0)
+    encoded = encode_item(whole(record, 0.0))
+    pieces = [Item(record.key, encoded, is_stream=False, mark=mark) for mark in (0, 0, 20)]
+    box.put_whole(pieces)
+
+    assert marks_of(box, some_key(1)) == [{some_key(1): 0}, {some_key(1): 0}, {some_key(1): 20}]
+
+
+def test_what_was_thrown_away_stands_for_nothing_any_more() -> None:
+    box = outbox(window_bytes=50, outbox_deltas_max=1)
+    number = shut(box)
+    for key in (some_key(1), some_key(2)):
+        box.put(item(delta(key, 0, 10), mark=10))
+    assert len(box) == 0
+    box.put(item(delta(some_key(3), 0, 11), mark=11))
+    box.acknowledged(number)
+
+    assert marks_of(box, *map(some_key, range(4))) == [{some_key(3): 11}]
 
 
 @given(rngs, st.integers(1, 40))
@@ -265,3 +362,35 @@ def states(deltas: list[Delta]) -> dict[Key, tuple[dict[str, Write], dict[bytes,
         record.complete = True
         record.merge(news, 0.0)
     return {key: (record.attributes, record.version) for key, record in records.items()}
+
+
+def test_deltas_that_are_too_long_together_stay_two() -> None:
+    bounds = {"chunk_bytes": 100, "piece_bytes": 50, "value_bytes_max": 1000}
+    box = outbox(window_bytes=50, frame_bytes_max=100 + 1000 + ITEM_HEAD_BYTES, **bounds)
+    shut(box)
+    for number in range(8):
+        box.put(item(delta(some_key(1), number, number + 1, bytes(900), f"n{number}")))
+    found = drained(box)
+
+    assert 1 < len(found) < 8
+    assert [(part.since, part.writer.hlc) for part in found] == [
+        (before, after) for before, after in pairwise([0, *(part.writer.hlc for part in found)])
+    ]
+    assert all(len(encode_item(part)) <= 1000 + ITEM_HEAD_BYTES for part in found)
+    assert states(found)[some_key(1)][1] == {A: 8}
+
+
+def test_deltas_from_before_and_after_a_new_name_stay_two() -> None:
+    box = outbox(window_bytes=50)
+    shut(box)
+    before, after = delta(some_key(1), 7, 10), delta(some_key(1), 0, 12)
+    written = {"x": Write(12, B, REGISTER, b"\x02")}
+    after = after._replace(version={B: 12}, attributes=written, access=Stamp(12, B))
+    box.put(item(before))
+    box.put(item(after))
+    box.put(item(tombstone(some_key(1), 13)))
+
+    assert drained(box) == [before, tombstone(some_key(1), 13)]
+    for news in (before, after):
+        box.put(item(news))
+    assert drained(box) == [before, after]

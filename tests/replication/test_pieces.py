@@ -9,15 +9,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from replsession.config import Limits
+from replsession.identity import Key
 from replsession.replication.pieces import Assembly, pieces, whole
 from replsession.session.delta import REGISTER, Delta, Piece, Write
-from replsession.session.record import Merge, Record
+from replsession.session.record import INTERVAL, Merge, Record
 from replsession.session.stamp import Stamp
 from tests.strategies import KEY, MEMBERS, records, rngs
 
 A = MEMBERS[0]
 BOUND = 100
-LIMITS = Limits(piece_bytes=BOUND, pieces_open_max=3)
+LIMITS = Limits(piece_bytes=BOUND, pieces_open_max=5)
 
 
 def record_of(*sizes: int) -> Record:
@@ -150,10 +151,46 @@ def test_what_is_no_piece_passes() -> None:
 
 def test_records_that_never_become_whole_are_bounded() -> None:
     assembly = Assembly(LIMITS)
-    opened = {transfer: cut(record_of(90, 90), transfer) for transfer in range(1, 5)}
+    opened = {transfer: cut(record_of(90, 90), transfer) for transfer in range(1, 7)}
     for first, _ in opened.values():
         assembly.arrived(first)
 
-    # The oldest of four was given up, the other three can still become whole.
-    for transfer, is_counted in ((2, True), (3, True), (4, True), (1, False)):
+    # The oldest of six was given up, the other five can still become whole.
+    for transfer, is_counted in ((2, True), (3, True), (4, True), (5, True), (6, True), (1, False)):
         assert assembly.arrived(opened[transfer][1]).complete is is_counted
+
+
+def test_each_piece_says_how_long_the_session_lives() -> None:
+    record = record_of(90, 90, 90)
+    record.attributes[INTERVAL] = limits = Write(9, A, REGISTER, b"\x82\x01\xf6")
+    parts = cut(record)
+
+    assert len(parts) > 2
+    assert all(part.attributes[INTERVAL] == limits for part in parts)
+    assert {name: write for part in parts for name, write in part.attributes.items()} == (
+        record.attributes
+    )
+
+
+@pytest.mark.parametrize("asleep", [True, False])
+def test_each_piece_says_whether_the_record_sleeps(asleep: bool) -> None:
+    record = record_of(90, 90)
+    record.asleep, record.ended_at = asleep, 4.0
+
+    assert [part.asleep_s for part in cut(record)] == [6.0 if asleep else None] * 2
+
+
+def test_what_was_lost_of_a_record_makes_nothing_whole() -> None:
+    first, second, third = cut(record_of(90, 90, 90))
+    others = cut(record_of(90, 90), transfer=2)
+    others = [part._replace(key=Key("/other", KEY.locator)) for part in others]
+    assembly = Assembly(LIMITS)
+    for part in (first, others[0], second):
+        assembly.arrived(part)
+    assembly.lost(KEY)
+
+    assert not assembly.arrived(third).complete
+    assert assembly.arrived(others[1]).complete
+    for part in (first, second):
+        counted = assembly.arrived(part)
+    assert counted.complete, "it came a second time, all of it"

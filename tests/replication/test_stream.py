@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import pytest
+
+from replsession.concern import Asked
 from replsession.config import Limits, Timing
 from replsession.events import OutboxOverflowed
+from replsession.identity import Key
 from replsession.messages import (
     Acknowledge,
     Deltas,
     RecordRequest,
     RepairAnswer,
     RepairOffer,
+    Urge,
 )
-from replsession.session.delta import REGISTER, Delta, Write
+from replsession.replication.stream import KEYS_IN_MESSAGE_MAX
+from replsession.session.delta import REGISTER, Delta, Piece, Write
 from replsession.session.expiry import SessionLimits, encoded_limits
 from replsession.session.record import INTERVAL
 from replsession.session.stamp import Stamp
@@ -203,3 +209,157 @@ def test_a_buried_session_is_told_to_everybody() -> None:
 
     for end in (hand, other):
         assert [(delta.key, delta.destroyed is not None) for delta in end.deltas()] == [(KEY, True)]
+
+
+def test_a_gap_is_filled_by_the_writer_if_it_can_be_asked() -> None:
+    network, hand = member()
+    other = network.by_hand("m1", 8)
+    other.hello()
+    hand.send_deltas(stream(0, BORN.hlc, x=b"\x01"))
+    other.send_deltas(stream(BORN.hlc + 1, BORN.hlc + 2, y=b"\x02"))
+
+    assert hand.got(RecordRequest) == [RecordRequest((KEY,))]
+    assert other.got(RecordRequest) == []
+
+
+def test_a_gap_is_filled_by_who_sent_it_if_its_writer_is_out_of_reach() -> None:
+    network, hand = member()
+    other = network.by_hand("m1", 8)
+    other.hello()
+    hand.send_deltas(stream(0, BORN.hlc, x=b"\x01"))
+    hand.close()
+    other.forget()
+    other.send_deltas(stream(BORN.hlc + 1, BORN.hlc + 2, y=b"\x02"))
+
+    assert other.got(RecordRequest) == [RecordRequest((KEY,))]
+
+
+def test_if_whom_to_ask_is_gone_everybody_is_asked() -> None:
+    network, hand = member()
+    other = network.by_hand("m1", 8)
+    other.hello()
+    hand.send_deltas(stream(0, BORN.hlc, x=b"\x01"))
+    other.forget()
+    network.nodes["m1"].intake.want(KEY, some_id(77), network.now)
+    network.run(0.6)
+
+    assert other.got(RecordRequest) == hand.got(RecordRequest) == [RecordRequest((KEY,))]
+
+
+# What an acknowledgement says, and what it means.
+
+
+def of_another(since: int, hlc: int, number: int = 2) -> Delta:
+    """A write to another session, whose birth never came unless *since* is 0."""
+    return stream(since, hlc, x=b"\x02")._replace(key=some_key(number))
+
+
+def test_what_is_not_here_whole_is_named_in_the_acknowledgement() -> None:
+    network, hand = member()
+    hand.send(Deltas(7, (stream(0, BORN.hlc), of_another(BORN.hlc, BORN.hlc + 1))))
+    hand.send(Deltas(8, (stream(BORN.hlc, BORN.hlc + 1),)))
+    network.run(SOON_S)
+
+    assert hand.got(Acknowledge) == [Acknowledge(7, (some_key(2),)), Acknowledge(8)]
+
+
+def test_what_became_whole_within_the_batch_is_not_named() -> None:
+    network, hand = member()
+    late = stream(BORN.hlc, BORN.hlc + 5, x=b"\x02")
+    record = late._replace(since=None, version={NINE: BORN.hlc + 5})
+    hand.send(Deltas(7, (late, record)))
+    network.run(SOON_S)
+
+    assert hand.got(Acknowledge) == [Acknowledge(7)]
+    assert network.values("m1", KEY) == {"x": b"\x02"}
+
+
+def test_after_a_gap_the_session_is_named() -> None:
+    network, hand = member()
+    hand.send(Deltas(7, (stream(0, BORN.hlc, x=b"\x01"), stream(BORN.hlc + 5, BORN.hlc + 9))))
+    network.run(SOON_S)
+
+    assert hand.got(Acknowledge) == [Acknowledge(7, (KEY,))]
+
+
+def test_pieces_are_named_until_all_of_them_are_there() -> None:
+    network, hand = member()
+    whole = stream(0, BORN.hlc)._replace(since=None)
+    for number in (0, 2, 1):
+        written = {f"n{number}": Write(BORN.hlc, NINE, REGISTER, b"\x01")}
+        piece = whole._replace(attributes=written, piece=Piece(4, number, 3))
+        hand.send(Deltas(10 + number, (piece,)))
+    network.run(SOON_S)
+
+    assert hand.got(Acknowledge) == [
+        Acknowledge(10, (KEY,)),
+        Acknowledge(12, (KEY,)),
+        Acknowledge(11),
+    ]
+
+
+def test_an_ended_session_is_never_named() -> None:
+    network, hand = member()
+    network.commit("m1", KEY, {"x": b"\x01"}, birth=True)
+    network.destroy("m1", KEY)
+    hand.forget()
+    hand.send(Deltas(7, (stream(BORN.hlc, BORN.hlc + 5, x=b"\x02"),)))
+    network.run(SOON_S)
+
+    assert hand.got(Acknowledge) == [Acknowledge(7)]
+
+
+def test_an_urge_is_answered_at_once() -> None:
+    _, hand = member()
+    hand.send(Deltas(7, (stream(0, BORN.hlc),)), Urge(), Deltas(8, (stream(0, BORN.hlc),)))
+    # The second came in the same moment, so it is told of as well.
+    assert hand.got(Acknowledge) == [Acknowledge(7), Acknowledge(8)]
+    hand.send(Deltas(9, (stream(0, BORN.hlc),)))
+
+    assert len(hand.got(Acknowledge)) == 2
+
+
+def test_a_record_that_was_asked_for_is_acknowledged_like_a_write() -> None:
+    network, hand = member()
+    ticket = network.commit_asking("m1", Asked("all", 60.0), KEY, {"x": b"\x01"}, birth=True)
+    hand.send(Acknowledge(hand.got(Deltas)[-1].batch, (KEY,)), RecordRequest((KEY,)))
+    assert not ticket.is_done
+    hand.send(Acknowledge(hand.got(Deltas)[-1].batch))
+
+    assert ticket.is_met
+
+
+@pytest.mark.parametrize("batch", [1, 5])
+def test_an_acknowledgement_of_a_batch_that_was_never_sent_is_nothing(batch: int) -> None:
+    network, hand = member()
+    ticket = network.commit_asking("m1", Asked("all", 60.0), KEY, {"x": b"\x01"}, birth=True)
+    sent = hand.got(Deltas)[-1].batch
+    hand.send(Acknowledge(sent + batch), Acknowledge(sent + batch, (KEY,)))
+
+    assert not ticket.is_done
+    assert network.nodes["m1"].metrics.deltas_acknowledged == 0
+
+
+def test_very_many_records_are_asked_for_in_several_messages() -> None:
+    network, hand = member()
+    node = network.nodes["m1"]
+    for number in range(KEYS_IN_MESSAGE_MAX + 5):
+        node.intake.want(Key("/shop", number.to_bytes(12, "big")), None, network.now)
+    hand.live(0.5)
+
+    asked = [len(request.keys) for request in hand.got(RecordRequest)]
+    assert asked == [KEYS_IN_MESSAGE_MAX, 5]
+
+
+def test_who_sends_less_of_a_sleeping_session_gets_it() -> None:
+    network, hand = member()
+    network.commit("m1", KEY, {**LIMITS, "x": b"\x01"}, birth=True)
+    (sent,) = hand.deltas()
+    network.nodes["m1"].store.put_to_sleep(KEY, network.now, 0.0)
+    hand.forget()
+    less = sent._replace(since=None, attributes={}, complete=True)
+    hand.send_deltas(less)
+
+    (record,) = hand.deltas()
+    assert record.asleep_s == 0.0
+    assert record.attributes["x"].value == b"\x01"

@@ -26,11 +26,21 @@ def test_a_token_is_not_shown() -> None:
 @pytest.mark.parametrize("world", [World, Exchange])
 def test_whoever_fulfils_the_contract_has_all_of_it(world: type[object]) -> None:
     named = [name for name in METHODS if not name.startswith("_")]
-    assert len(named) == 7
+    assert len(named) == 10
     for name in named:
         asked = inspect.signature(getattr(SessionContext, name))
         given = inspect.signature(getattr(world, name))
         assert list(given.parameters) == list(asked.parameters), name
+
+
+@pytest.mark.parametrize("world", [World(), Exchange])
+@pytest.mark.parametrize("name", ["limits", "is_started", "is_stale"])
+def test_what_is_no_method_is_there_too(world: object, name: str) -> None:
+    assert hasattr(world, name)
+
+
+def test_nothing_is_stale_unless_it_is_said() -> None:
+    assert Loaded(IDENTITY, Values(), 1.0, 2.0, SessionLimits(None, None)).stale is None
 
 
 def test_a_session_asks_its_context_for_all_that_it_does_not_know() -> None:
@@ -39,10 +49,12 @@ def test_a_session_asks_its_context_for_all_that_it_does_not_know() -> None:
     session["n"] = 1
     identity = session.committed_identity
     assert identity is None
-    world.commit(session)
+    world.apply(session)
     identity = session.committed_identity
     assert identity is not None
     assert session.id == public_id(identity.key.locator, identity.secret_hash)
     assert session.max_inactive_interval == world.default_limits().idle_s
     assert session.created_at == world.wall_time()
-    assert session.encode_url("/a") == world.encode_url("/a", identity.token)
+    assert session.encode_url("/a") == world.encode_url("/a", identity)
+    assert session.url_token == world.printed_token(identity)
+    assert session.stale is world.is_stale

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 
 from replsession.identity import Key
-from replsession.session.delta import REGISTER, Delta, Write, joined
+from replsession.session.delta import REGISTER, Delta, Write, joined, may_join
 from replsession.session.record import Record
 from replsession.session.stamp import Stamp
 from tests.strategies import KEY, MEMBERS, Life, lives, stream_deltas
@@ -95,3 +95,17 @@ def test_deltas_of_different_sessions_are_never_joined() -> None:
     other = stream(20, 30, "a")._replace(key=Key("/other", KEY.locator))
     with pytest.raises(AssertionError):
         joined(stream(7, 20, "a"), other)
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "expected"),
+    [
+        (stream(7, 20, "a"), stream(20, 30, "b"), True),
+        (stream(7, 20, "a"), stream(20, 30, "b", member=B), False),
+        (stream(7, 20, "a"), tombstone(30), True),
+        (tombstone(20), stream(20, 30, "b", member=B), True),
+    ],
+    ids=["one writer", "two writers", "its end", "after its end"],
+)
+def test_only_deltas_of_one_writer_are_joined(first: Delta, second: Delta, expected: bool) -> None:
+    assert may_join(first, second) is expected

@@ -13,14 +13,16 @@ from replsession.config import Timing
 from replsession.session.delta import REGISTER, Delta, Write
 from replsession.session.expiry import (
     DEFAULT_LIMITS,
-    GRACE_MIN_S,
     SessionLimits,
     announce_every,
     encoded_limits,
     is_over,
     is_over_here,
+    is_too_old,
     limits_of,
+    lived_too_long,
     look_at,
+    needs_grace,
     over_at,
     tombstone_counts,
 )
@@ -132,7 +134,7 @@ def test_an_access_is_announced_after_a_tenth_of_the_interval(
         (None, None, False, None),
         (None, None, True, None),
         (60, None, False, ACCESSED + 60),
-        (60, None, True, ACCESSED + 60 + GRACE_MIN_S + 6),
+        (60, None, True, ACCESSED + 60 + TIMING.expiry_grace_s + 6),
         (None, 500, False, CREATED + 500),
         (None, 500, True, CREATED + 500),
         (60, 500, False, ACCESSED + 60),
@@ -169,6 +171,62 @@ def test_a_sweep_need_not_look_before() -> None:
     ended.destroy(Stamp(2, A), 300.0)
     asleep.asleep, asleep.ended_at = True, 200.0
 
-    assert look_at(alive, TIMING) == over_at(alive, TIMING, grace=True)
+    assert look_at(alive, TIMING) == over_at(alive, TIMING, grace=False)
     assert look_at(ended, TIMING) == 300.0 + 900
     assert look_at(asleep, TIMING) == 200.0
+
+
+@pytest.mark.parametrize(
+    ("writer", "released", "expected"),
+    [(A, False, False), (A, True, False), (MEMBERS[1], False, True), (MEMBERS[1], True, False)],
+)
+def test_who_served_it_last_needs_no_grace(writer: bytes, released: bool, expected: bool) -> None:
+    record = with_limits(60)
+    record.released = released
+
+    assert needs_grace(record, writer) is expected
+
+
+@pytest.mark.parametrize(
+    ("limits", "idle_s", "age_s", "expected"),
+    [
+        (SessionLimits(60, None), 59.9, 1e6, False),
+        (SessionLimits(60, None), 60.0, 60.0, True),
+        (SessionLimits(None, 500), 1e6, 499.9, False),
+        (SessionLimits(None, 500), 0.0, 500.0, True),
+        (SessionLimits(None, None), 1e9, 1e9, False),
+        (SessionLimits(0, None), 0.0, 0.0, True),
+        (None, 1799.9, 1e6, False),
+        (None, 1800.0, 1e6, True),
+    ],
+)
+def test_news_say_themselves_whether_their_session_is_over(
+    limits: SessionLimits | None, idle_s: float, age_s: float, expected: bool
+) -> None:
+    stamp = Stamp(1, A)
+    value = None if limits is None else encoded_limits(limits)
+    attributes = {"x": Write(1, A, REGISTER, b"\x01")}
+    if limits is not None:
+        attributes[INTERVAL] = Write(1, A, REGISTER, value)
+    delta = Delta(KEY, stamp, None, {A: 1}, attributes, age_s, stamp, idle_s)
+
+    assert is_too_old(delta) is expected
+    assert not is_too_old(delta._replace(idle_s=0.0, age_s=0.0)) or limits == SessionLimits(0, None)
+
+
+def test_an_access_that_is_not_named_counts_as_well() -> None:
+    record = with_limits(60)
+    record.accessed_else = ACCESSED + 30
+
+    assert over_at(record, TIMING, grace=False) == ACCESSED + 90
+    assert not is_over_here(record, limits_of(record), ACCESSED + 89)
+    assert is_over_here(record, limits_of(record), ACCESSED + 90)
+
+
+@pytest.mark.parametrize(
+    ("lifetime_s", "now", "expected"), [(None, 1e9, False), (70, 119.9, False), (70, 120.0, True)]
+)
+def test_a_session_lives_so_long_at_most(
+    lifetime_s: float | None, now: float, expected: bool
+) -> None:
+    assert lived_too_long(with_limits(1e12, lifetime_s), now) is expected

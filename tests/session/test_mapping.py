@@ -562,7 +562,7 @@ class LikeADict(RuleBasedStateMachine):
     def seal(self) -> None:
         """Commit; what is kept is what the dict has, and the next seal finds nothing."""
         was_there = list(self.world.records)
-        self.world.commit(self.session)
+        self.world.apply(self.session)
         kept = list(self.world.records.values())
         expected = {name: encode(name, value) for name, value in self.plain.items()}
         assert kept == ([expected] if expected else [])

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from replsession.identity import Key, MemberId
 from replsession.replication.pieces import whole
@@ -12,6 +14,8 @@ from replsession.session.stamp import Stamp
 from tests.strategies import KEY, MEMBERS
 
 A, B, C = MEMBERS
+ACCESSES = ((20, B, 130.0), (15, C, 160.0), (30, A, 128.5), (31, B, 161.0))
+"""Clock value, member, and when."""
 
 
 def born(*, complete: bool = True) -> Record:
@@ -116,24 +120,94 @@ def test_what_the_application_stored_leaves_our_own_registers_out() -> None:
 
 
 @pytest.mark.parametrize(
-    ("access", "accessed", "news", "expected"),
+    ("access", "accessed", "is_named", "last"),
     [
-        (Stamp(10, A), 90.0, False, 90.0),
-        (Stamp(10, A), 150.0, False, 100.0),
-        (Stamp(9, C), 150.0, False, 100.0),
+        (Stamp(10, A), 90.0, True, 90.0),
+        (Stamp(10, A), 150.0, True, 100.0),
+        (Stamp(11, A), 150.0, True, 150.0),
+        (Stamp(11, A), 95.0, True, 95.0),
+        (Stamp(9, A), 150.0, False, 100.0),
         (Stamp(11, B), 150.0, True, 150.0),
-        (Stamp(11, B), 90.0, True, 100.0),
+        (Stamp(11, B), 99.0, True, 100.0),
+        (Stamp(11, B), 90.0, False, 100.0),
+        (Stamp(9, C), 99.0, False, 100.0),
+        (Stamp(9, C), 101.9, False, 101.9),
+        (Stamp(9, C), 102.1, True, 102.1),
     ],
-    ids=["same, earlier", "same, later", "older", "newer", "newer, but seems earlier"],
+    ids=[
+        "same, earlier",
+        "same, later",
+        "same member, next",
+        "same member, next: the one before had looked too late",
+        "same member, before",
+        "greater, later",
+        "greater, and little earlier",
+        "greater, and much earlier: its clock is ahead",
+        "lesser, earlier",
+        "lesser, and little later",
+        "lesser, and much later: its clock is behind",
+    ],
 )
 def test_of_one_access_the_earliest_estimate_counts_and_of_two_the_latest(
-    access: Stamp, accessed: float, news: bool, expected: float
+    access: Stamp, accessed: float, is_named: bool, last: float
 ) -> None:
     record = born()
+    record.touch(access, accessed)
 
-    assert record.touch(access, accessed) is news
-    assert record.accessed == expected
-    assert record.access == max(access, Stamp(10, A))
+    assert record.access == (access if is_named else Stamp(10, A))
+    assert record.last_accessed == last
+
+
+def test_the_time_of_an_access_that_is_not_named_stays() -> None:
+    record = born()
+    record.touch(Stamp(20, B), 200.0)
+    record.touch(Stamp(20, B), 105.0)
+    assert record.last_accessed == 105.0
+
+    record.touch(Stamp(20, B), 50.0)
+    assert (record.access, record.last_accessed) == (Stamp(20, B), 100.0)
+
+
+@given(
+    st.permutations([(Stamp(hlc, member), at) for hlc, member, at in ACCESSES for _ in range(2)])
+)
+def test_whatever_order_accesses_come_in_the_latest_counts(
+    arrivals: list[tuple[Stamp, float]],
+) -> None:
+    record = born()
+    for access, accessed in arrivals:
+        record.touch(access, accessed)
+
+    assert record.last_accessed == max(at for _, _, at in ACCESSES)
+
+
+@pytest.mark.parametrize(
+    ("access", "accessed", "is_released"),
+    [
+        (Stamp(10, A), 150.0, True),
+        (Stamp(9, C), 99.0, True),
+        (Stamp(9, C), 101.0, False),
+        (Stamp(11, B), 150.0, False),
+        (Stamp(11, A), 99.0, False),
+    ],
+)
+def test_news_of_another_access_ask_for_the_grace_again(
+    access: Stamp, accessed: float, is_released: bool
+) -> None:
+    record = born()
+    record.accessed_else = 100.0
+    record.released = True
+    record.touch(access, accessed)
+
+    assert record.released is is_released
+
+
+def test_an_access_here_is_the_last_one() -> None:
+    record = born()
+    record.released = True
+    record.accessed_here(Stamp(7, C), 300.0)
+
+    assert (record.access, record.last_accessed, record.released) == (Stamp(7, C), 300.0, False)
 
 
 def test_ages_become_local_times() -> None:
@@ -190,3 +264,40 @@ def test_one_attribute_more_makes_another_digest(name: str) -> None:
 def test_a_delta_of_another_session_is_our_own_bug() -> None:
     with pytest.raises(AssertionError):
         born().merge(stream(10, 20)._replace(key=Key("/other", KEY.locator)), 100.0)
+
+
+def test_the_greatest_clock_value_of_all_that_was_written() -> None:
+    record = born()
+    assert record.greatest() == 10
+    record.attributes["x"] = Write(30, B, REGISTER, None)
+    assert record.greatest() == 30
+    record.version[C] = 40
+    assert record.greatest() == 40
+
+
+@pytest.mark.parametrize(
+    ("complete", "asleep", "ended", "is_served"),
+    [
+        (True, False, False, True),
+        (False, False, False, False),
+        (True, True, False, False),
+        (True, False, True, False),
+    ],
+)
+def test_a_request_finds_what_is_whole_and_awake_and_not_ended(
+    complete: bool, asleep: bool, ended: bool, is_served: bool
+) -> None:
+    record = born(complete=complete)
+    record.asleep = asleep
+    if ended:
+        record.destroy(Stamp(99, B), 100.0)
+
+    assert record.is_served is is_served
+
+
+def test_an_ended_session_does_not_sleep() -> None:
+    record = born()
+    record.asleep = record.released = record.unshared = True
+    record.destroy(Stamp(99, B), 100.0)
+
+    assert not (record.asleep or record.released or record.unshared)

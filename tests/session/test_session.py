@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
+from replsession.concern import Concern
 from replsession.config import Limits
 from replsession.errors import (
     SessionError,
@@ -101,7 +103,7 @@ def test_exactly_what_changed_is_written(
     key = next(iter(world.records))
     act(session)
 
-    changes = world.commit(session)
+    changes = world.apply(session)
 
     if writes is None:
         assert changes == ()
@@ -118,16 +120,16 @@ def test_the_order_of_a_dict_is_part_of_its_value() -> None:
     world = World()
     session = world.session(d={"a": 1, "b": 2})
     session["d"] = {"b": 2, "a": 1}
-    assert world.commit(session)[0].writes == {"d": encode("d", {"b": 2, "a": 1})}
+    assert world.apply(session)[0].writes == {"d": encode("d", {"b": 2, "a": 1})}
 
 
 def test_a_value_shared_by_two_attributes_is_written_in_both() -> None:
     world = World()
     session = world.new_session()
     session["a"] = session["b"] = [1]
-    world.commit(session)
+    world.apply(session)
     session["a"].append(2)
-    assert list(world.commit(session)[0].writes) == ["a", "b"]
+    assert list(world.apply(session)[0].writes) == ["a", "b"]
 
 
 @pytest.mark.parametrize(
@@ -151,7 +153,7 @@ def test_without_an_attribute_no_session_is_born(act: Act) -> None:
     session = world.new_session()
     act(session)
     assert (session.id, session.url_token, session.created_at) == (None, None, None)
-    assert (session.is_new, world.commit(session), session.committed_identity) == (True, (), None)
+    assert (session.is_new, world.apply(session), session.committed_identity) == (True, (), None)
 
 
 def test_the_first_write_is_a_birth() -> None:
@@ -161,7 +163,7 @@ def test_the_first_write_is_a_birth() -> None:
     session_id, token = session.id, session.url_token
     assert (session.is_new, session.created_at, session.last_accessed_at) == (True, NOW, NOW)
 
-    (birth,) = world.commit(session)
+    (birth,) = world.apply(session)
 
     assert (birth.birth, birth.destroy) == (True, False)
     identity = session.committed_identity
@@ -169,7 +171,8 @@ def test_the_first_write_is_a_birth() -> None:
     assert (birth.key, birth.writes[SECRET]) == (identity.key, identity.secret_hash)
     assert birth.writes[INTERVAL] == encoded_limits(LIMITS)
     assert world.records == {identity.key: {"n": encode("n", 1)}}
-    assert (session.id, session.url_token, identity.token) == (session_id, token, token)
+    assert (session.id, session.url_token) == (session_id, token)
+    assert token == f"{identity.token}.seen"
     assert (session.is_new, session.has_new_id, session.created_at) == (True, True, NOW)
 
 
@@ -177,16 +180,16 @@ def test_after_the_birth_it_goes_on_with_deltas() -> None:
     world = World()
     session = world.new_session()
     session["n"] = 1
-    world.commit(session)
+    world.apply(session)
     session["n"] = 2
     session["cart"] = []
-    (second,) = world.commit(session)
+    (second,) = world.apply(session)
     assert (second.birth, list(second.writes)) == (False, ["n", "cart"])
     session["cart"].append(1)
-    (third,) = world.commit(session)
+    (third,) = world.apply(session)
     assert third.writes == {"cart": encode("cart", [1])}
     del session["n"]
-    (fourth,) = world.commit(session)
+    (fourth,) = world.apply(session)
     assert fourth.writes == {"n": None}
     assert list(world.records.values()) == [{"cart": encode("cart", [1])}]
 
@@ -215,7 +218,7 @@ def test_a_session_that_is_left_empty_ends(end: Act, lazy: bool) -> None:
     key = next(iter(world.records))
     end(session)
 
-    assert world.commit(session) == (Change(key, {}, destroy=True),)
+    assert world.apply(session) == (Change(key, {}, destroy=True),)
 
     assert (session.id, session.url_token, session.committed_identity) == (None, None, None)
     assert (session.is_new, dict(session), session.seal()) == (True, {}, ())
@@ -234,7 +237,7 @@ def test_cleared_and_written_again_it_is_another_session(clear: Act) -> None:
     new_id = session.id
     assert (session.is_new, session.created_at, session.last_accessed_at) == (True, NOW, NOW)
 
-    end, birth = world.commit(session)
+    end, birth = world.apply(session)
 
     assert end == Change(key, {}, destroy=True)
     assert (birth.birth, birth.key == key) == (True, False)
@@ -243,7 +246,7 @@ def test_cleared_and_written_again_it_is_another_session(clear: Act) -> None:
     assert session.url_token != old_token
     assert session.has_new_id
     session["m"] = 2
-    assert world.commit(session) == (Change(birth.key, {"m": encode("m", 2)}),)
+    assert world.apply(session) == (Change(birth.key, {"m": encode("m", 2)}),)
 
 
 def test_what_was_in_hand_before_the_clear_is_not_written() -> None:
@@ -253,7 +256,7 @@ def test_what_was_in_hand_before_the_clear_is_not_written() -> None:
     session.clear()
     cart.append(3)
     session["n"] = 1
-    assert list(world.commit(session)[1].writes) == ["n", INTERVAL, SECRET]
+    assert list(world.apply(session)[1].writes) == ["n", INTERVAL, SECRET]
 
 
 def test_after_the_last_attribute_a_write_makes_another_session() -> None:
@@ -261,9 +264,9 @@ def test_after_the_last_attribute_a_write_makes_another_session() -> None:
     session = world.session(n=1)
     key = next(iter(world.records))
     del session["n"]
-    world.commit(session)
+    world.apply(session)
     session["n"] = 2
-    (birth,) = world.commit(session)
+    (birth,) = world.apply(session)
     assert birth.birth
     assert birth.key != key
 
@@ -273,7 +276,7 @@ def test_a_session_that_is_emptied_and_filled_lives_on() -> None:
     session = world.session(n=1)
     del session["n"]
     session["m"] = 2
-    assert world.commit(session)[0].writes == {"n": None, "m": encode("m", 2)}
+    assert world.apply(session)[0].writes == {"n": None, "m": encode("m", 2)}
     assert not world.ended
 
 
@@ -282,7 +285,7 @@ def test_an_attribute_that_cannot_be_read_keeps_its_session_alive() -> None:
     session = Session.attached(world, world.found_bytes({"a": b"\xff", "n": b"\x01"}))
     assert session.get("a") is None
     del session["n"]
-    assert world.commit(session)[0].writes == {"n": None}
+    assert world.apply(session)[0].writes == {"n": None}
     assert list(world.records.values()) == [{"a": b"\xff"}]
 
 
@@ -290,7 +293,7 @@ def test_an_attribute_that_cannot_be_read_can_be_replaced() -> None:
     world = World()
     session = Session.attached(world, world.found_bytes({"a": b"\xff"}))
     session["a"] = session.get("a", 5)
-    assert world.commit(session)[0].writes == {"a": b"\x05"}
+    assert world.apply(session)[0].writes == {"a": b"\x05"}
 
 
 def test_sealing_twice_gives_the_same_until_it_was_committed() -> None:
@@ -329,14 +332,14 @@ def test_a_seal_that_fails_changes_nothing(
 
     for _ in range(2):
         with pytest.raises(UnserializableAttribute) as caught:
-            world.commit(session)
+            world.apply(session)
         assert caught.value.problem.startswith(problem)
         assert caught.value.session_id == (session.id if found else None)
 
     assert world.records == before
     del session[name]
     session["good"].append(2)
-    (change,) = world.commit(session)
+    (change,) = world.apply(session)
     assert change.birth is not found
     assert next(iter(world.records.values()))["good"] == encode("good", [1, 2])
 
@@ -358,22 +361,22 @@ def test_a_failure_after_a_clear_ends_nothing_yet() -> None:
     session.clear()
     session["x"] = object()
     with pytest.raises(UnserializableAttribute):
-        world.commit(session)
+        world.apply(session)
     assert not world.ended
     session["x"] = 1
-    assert [change.destroy for change in world.commit(session)] == [True, False]
+    assert [change.destroy for change in world.apply(session)] == [True, False]
 
 
 def test_bounds_of_a_session() -> None:
     world = World(Limits(attributes_max=3, session_bytes_max=20, value_bytes_max=15))
     session = world.session(a=1, b=2)
     session["c"] = 3
-    world.commit(session)
+    world.apply(session)
     session["d"] = 4
     with pytest.raises(SessionTooLarge, match="4 attributes; at most 3"):
         session.seal()
     del session["a"]
-    world.commit(session)
+    world.apply(session)
     session["b"] = "x" * 16
     with pytest.raises(SessionTooLarge, match="'b' has 17 bytes; at most 15"):
         session.seal()
@@ -381,7 +384,7 @@ def test_bounds_of_a_session() -> None:
     with pytest.raises(SessionTooLarge, match="the session has 22 bytes; at most 20"):
         session.seal()
     session["c"] = "y" * 7
-    world.commit(session)
+    world.apply(session)
     assert set(*map(set, world.records.values())) == {"b", "c", "d"}
 
 
@@ -393,7 +396,7 @@ def test_what_is_too_large_already_may_become_smaller() -> None:
     with pytest.raises(SessionTooLarge):
         session.seal()
     session["a"] = ""
-    assert len(world.commit(session)[0].writes) == 2
+    assert len(world.apply(session)[0].writes) == 2
 
 
 def test_rotation_is_one_write_and_keeps_the_attributes() -> None:
@@ -406,7 +409,7 @@ def test_rotation_is_one_write_and_keeps_the_attributes() -> None:
     assert new_id is not None and old_id is not None
     assert (new_id[:16], new_id == old_id) == (old_id[:16], False)
 
-    (change,) = world.commit(session)
+    (change,) = world.apply(session)
 
     identity = session.committed_identity
     assert identity is not None
@@ -420,7 +423,7 @@ def test_rotation_and_writes_are_one_change() -> None:
     session = world.session(n=1)
     session["user"] = "anna"
     session.rotate_id()
-    (change,) = world.commit(session)
+    (change,) = world.apply(session)
     assert list(change.writes) == ["user", SECRET]
 
 
@@ -433,7 +436,7 @@ def test_a_rotation_of_what_is_new_anyway_changes_nothing(first: Act) -> None:
     first(session)
     session.rotate_id()
     session["n"] = 2
-    end, birth = world.commit(session)
+    end, birth = world.apply(session)
     assert (end.destroy, birth.birth) == (True, True)
     assert world.records == {birth.key: {"n": encode("n", 2)}}
 
@@ -465,7 +468,7 @@ def test_the_interval_is_written_and_read_back(seconds: float | None) -> None:
     assert session.max_inactive_interval == seconds
     assert session.modified
     expected = encoded_limits(SessionLimits(seconds, None))
-    assert world.commit(session) == (Change(key, {INTERVAL: expected}),)
+    assert world.apply(session) == (Change(key, {INTERVAL: expected}),)
     assert session.max_inactive_interval == seconds
     assert session.seal() == ()
 
@@ -485,7 +488,7 @@ def test_the_interval_of_a_new_session() -> None:
     session = world.new_session()
     session.max_inactive_interval = 60
     session["n"] = 1
-    (birth,) = world.commit(session)
+    (birth,) = world.apply(session)
     assert birth.writes[INTERVAL] == encoded_limits(SessionLimits(60, None))
     assert session.max_inactive_interval == 60
 
@@ -494,17 +497,17 @@ def test_a_session_that_follows_another_has_its_own_interval() -> None:
     world = World()
     session = world.session(n=1)
     session.max_inactive_interval = 60
-    world.commit(session)
+    world.apply(session)
     session.max_inactive_interval = 61
     session.clear()
     assert session.max_inactive_interval == LIMITS.idle_s
     session["n"] = 2
-    assert world.commit(session)[1].writes[INTERVAL] == encoded_limits(LIMITS)
+    assert world.apply(session)[1].writes[INTERVAL] == encoded_limits(LIMITS)
 
     session.clear()
     session["n"] = 3
     session.max_inactive_interval = 62
-    changes = world.commit(session)
+    changes = world.apply(session)
     assert changes[1].writes[INTERVAL] == encoded_limits(SessionLimits(62, None))
     assert session.max_inactive_interval == 62
     assert session.seal() == ()
@@ -517,13 +520,25 @@ def test_times_are_those_of_what_was_found() -> None:
 
 
 def test_reading_the_token_exposes_it() -> None:
-    session = World().session(n=1)
+    world = World()
+    session = world.session(n=1)
     assert session.id is not None
     assert not session.is_exposed
     assert session.encode_url("https://elsewhere/") == "https://elsewhere/"
     assert not session.is_exposed
     assert session.encode_url("/a") == f"/a;jsessionid={session.url_token}"
     assert session.is_exposed
+    assert world.printed == [session.committed_identity] * 2
+
+
+def test_the_token_that_is_printed_is_asked_for_with_the_newest_names() -> None:
+    world = World()
+    session = world.session(n=1)
+    before = session.url_token
+    session.rotate_id()
+    assert session.url_token not in (None, before)
+    world.apply(session)
+    assert world.printed[-1] == session.committed_identity
 
 
 def test_a_token_that_was_exposed_is_forgotten_with_its_session() -> None:
@@ -561,9 +576,9 @@ def test_where_no_id_can_be_told_the_end_is_written_and_no_birth() -> None:
     session["n"] = 2
     session.stay_unborn()
     assert not session.would_be_born
-    assert [change.destroy for change in world.commit(session)] == [True]
+    assert [change.destroy for change in world.apply(session)] == [True]
     session["m"] = 3
-    assert (world.commit(session), world.records, dict(session)) == ((), {}, {"n": 2, "m": 3})
+    assert (world.apply(session), world.records, dict(session)) == ((), {}, {"n": 2, "m": 3})
 
 
 def test_a_lost_session_writes_nothing_any_more() -> None:
@@ -584,12 +599,12 @@ def test_what_was_found_belongs_to_others_and_is_never_changed() -> None:
     session["cart"].append(1)
     session["n"] = 2
     session["m"] = 3
-    world.commit(session)
+    world.apply(session)
     session["m"] = 4
     del session["n"]
-    world.commit(session)
+    world.apply(session)
     session.clear()
-    world.commit(session)
+    world.apply(session)
     assert found.values == before
 
 
@@ -598,10 +613,79 @@ def test_before_and_after_a_commit_it_says_what_was_there() -> None:
     session = world.new_session()
     assert session.found() == ({}, None)
     session["n"] = 1
-    world.commit(session)
+    world.apply(session)
     assert session.found() == ({"n": b"\x01"}, session.id)
     session["n"] = 2
     assert session.found() == ({"n": b"\x01"}, session.id)
     session.clear()
-    world.commit(session)
+    world.apply(session)
     assert session.found() == ({}, None)
+
+
+@pytest.mark.parametrize("is_stale", [True, False])
+@pytest.mark.parametrize("lazy", [True, False])
+def test_it_says_whether_the_client_has_seen_more(is_stale: bool, lazy: bool) -> None:
+    world = World(is_stale=is_stale)
+    session = (world.lazy_session if lazy else world.session)(n=1)
+    assert session.stale is is_stale
+    assert world.loads == lazy
+    assert session.seal() == ()
+
+
+@pytest.mark.parametrize("concern", ["all", "majority", "one", "async", None])
+def test_a_commit_by_itself_is_the_world_s(concern: Concern | None) -> None:
+    world = World()
+    session = world.session(n=1)
+    session["n"] = 2
+    asyncio.run(session.commit(concern))
+    session["n"] = 3
+    session.commit_blocking(concern)
+    assert world.waited == [("commit", concern), ("commit_blocking", concern)]
+    assert list(world.records.values()) == [{"n": encode("n", 3)}]
+    assert session.seal() == ()
+
+
+def test_without_a_concern_it_is_left_to_the_world() -> None:
+    world = World()
+    session = world.session(n=1)
+    asyncio.run(session.commit())
+    session.commit_blocking()
+    assert world.waited == [("commit", None), ("commit_blocking", None)]
+
+
+def test_a_session_of_nobody_is_committed_nowhere_and_never_stale() -> None:
+    session = Session({"a": 1})
+    asyncio.run(session.commit("all"))
+    session.commit_blocking("all")
+    assert (dict(session), session.stale) == ({"a": 1}, False)
+
+
+@pytest.mark.parametrize(
+    ("act", "is_changed"),
+    [
+        (lambda s: s.get("n"), False),
+        (assign(n=2), True),
+        (lambda s: s.pop("n"), True),
+        (lambda s: s.rotate_id(), True),
+        (lambda s: s["cart"].append(1), True),
+    ],
+)
+def test_what_was_changed_and_committed_can_be_asked_for_later(act: Act, is_changed: bool) -> None:
+    world = World()
+    session = world.session(n=1, cart=[])
+    (key,) = world.records
+    act(session)
+    world.apply(session)
+    assert session.changed_key == (key if is_changed else None)
+
+
+def test_a_session_that_was_never_committed_or_has_ended_has_no_place() -> None:
+    world = World()
+    session = world.new_session()
+    session["n"] = 1
+    assert session.changed_key is None
+    world.apply(session)
+    assert [session.changed_key] == list(world.records)
+    session.clear()
+    world.apply(session)
+    assert session.changed_key is None

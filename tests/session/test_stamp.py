@@ -6,9 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from replsession.session.stamp import HLC_MAX, HybridClock, Stamp
-from tests.strategies import hlcs, stamps
+from replsession.session.stamp import HLC_MAX, OBSERVED_MAX, HybridClock, Stamp
+from tests.strategies import stamps
 
+hlcs = st.integers(1, 50) | st.integers(0, OBSERVED_MAX - 1)
 walls = st.floats(0, 4e9)
 A, B = b"a" * 8, b"b" * 8
 
@@ -77,8 +78,48 @@ def test_many_writes_in_one_millisecond_spill_over_into_the_next() -> None:
     assert clock.tick(1.0) >> 16 == 1001
 
 
-def test_after_the_greatest_value_taken_there_is_still_room_in_64_bits() -> None:
+@pytest.mark.parametrize("wall_s", [0.0, -1e9, 1.7e9, 2.9e11, 1e300])
+@given(st.lists(st.integers(0, HLC_MAX - 1) | st.integers(OBSERVED_MAX - 3, HLC_MAX - 1)))
+def test_whatever_a_clock_was_shown_its_next_values_are_taken(
+    wall_s: float, shown: list[int]
+) -> None:
     clock = HybridClock()
-    clock.observe(HLC_MAX - 1)
+    for hlc in shown:
+        clock.observe(hlc)
+    first = clock.tick(wall_s)
 
-    assert clock.tick(0.0) + 2**48 <= 2**64
+    assert first + 2**40 <= HLC_MAX
+    assert clock.tick(wall_s) > first
+
+
+def test_a_clock_goes_on_from_the_greatest_value_that_it_follows() -> None:
+    clock = HybridClock()
+    clock.observe(OBSERVED_MAX - 1)
+
+    assert not clock.was_shown_the_end
+    assert [clock.tick(0.0), clock.tick(1.7e9)] == [OBSERVED_MAX, OBSERVED_MAX + 1]
+
+
+@pytest.mark.parametrize("hlc", [OBSERVED_MAX, HLC_MAX - 1])
+def test_a_clock_does_not_follow_to_the_end_but_remembers_that_it_is_there(hlc: int) -> None:
+    clock = HybridClock()
+    clock.observe(hlc)
+
+    assert clock.was_shown_the_end
+    assert clock.tick(1.7e9) < OBSERVED_MAX
+
+
+@pytest.mark.parametrize(
+    ("tick", "greatest", "expected"),
+    [
+        (500, 400, 500),
+        (500, 500, 501),
+        (500, OBSERVED_MAX + 7, OBSERVED_MAX + 8),
+        (500, HLC_MAX - 2, HLC_MAX - 1),
+        (500, HLC_MAX - 1, None),
+    ],
+)
+def test_one_write_goes_above_all_that_its_writer_had_read(
+    tick: int, greatest: int, expected: int | None
+) -> None:
+    assert HybridClock().above(tick, greatest) == expected

@@ -16,9 +16,10 @@ from replsession.config import Limits, Timing
 from replsession.identity import Key, MemberId
 from replsession.session.delta import REGISTER, Write
 from replsession.session.expiry import SessionLimits, encoded_limits, tombstone_counts
+from replsession.session.packing import pack
 from replsession.session.record import INTERVAL, Record
 from replsession.session.stamp import Stamp
-from replsession.session.store import BUCKETS, Store
+from replsession.session.store import BUCKETS, Store, Swept
 from tests.strategies import MEMBERS, hlcs, rngs, versions
 
 A, B, _ = MEMBERS
@@ -107,7 +108,9 @@ class Run:
         if record is not None and record.destroyed is None:
             self.hlc += 1
             record.attributes["x"] = Write(self.hlc, A, REGISTER, b"\x02")
-            record.asleep, record.accessed = False, self.now
+            record.accessed = self.now
+            if record.asleep:
+                self.store.wake(record, self.now)
             self.written[record.key] = self.hlc
             self.store.changed(record.key)
 
@@ -155,10 +158,20 @@ def test_digests_are_true_whatever_happened(rng: Random, steps: int, warm: int) 
         run.step()
         assert len(run.store) == len(run.written)
     store = run.store
+    asleep = {record.key: record for record in store.records() if record.asleep}
+    assert store.sleepers.since == {at: record.ended_at for at, record in asleep.items()}
+    assert store.sleepers.bytes == sum(len(pack(record, 0.0)) for record in asleep.values())
 
     assert store.digests(run.now) == from_scratch(store, run.now)
     for bucket in range(2):
         counted = store.counted(bucket, run.now)
+        leaves = store.leaves(bucket, run.now)
+        assert reduce(xor, leaves.values(), 0) == store.digests(run.now)[bucket]
+        assert list(leaves) == sorted(leaves)
+        for leaf, digest in leaves.items():
+            inside = store.counted(bucket, run.now, [leaf])
+            assert inside == {at: counted[at] for at in counted if at.locator[1] == leaf}
+            assert reduce(xor, inside.values()) == digest
         assert reduce(xor, counted.values(), 0) == store.digests(run.now)[bucket]
     for at, hlc in run.written.items():
         record = store.peek(at)
@@ -246,11 +259,112 @@ def test_a_session_that_is_over_falls_asleep_and_is_counted_no_more() -> None:
     assert list(counted) == [key(1), key(2)]
 
     # Idle for 10 s, and the grace: 2 s and a tenth of the interval.
-    assert store.sweep(1, 12.9, 12.9) == []
-    asleep = store.sweep(1, 13.0, 13.0)
+    assert store.sweep(1, 12.9, 12.9) == Swept([], [])
+    asleep, dropped = store.sweep(1, 13.0, 13.0)
     assert [record.key for record in asleep] == [key(1)]
+    assert dropped == []
     assert store.counted(1, 13.0) == {key(2): counted[key(2)]}
-    assert store.sweep(1, 13.0, 0.0) == []
+    assert list(store.leaves(1, 13.0)) == [2]
+    assert store.sweep(1, 13.0, 0.0) == Swept([], [])
+
+
+@pytest.mark.parametrize(
+    ("writer", "released", "over_at"),
+    [(B, False, 13.0), (B, True, 10.0), (A, False, 10.0), (b"", False, 13.0)],
+    ids=["served by another one", "who says that it is over", "served here", "by somebody"],
+)
+@pytest.mark.parametrize("warm", [1, 100])
+def test_who_served_it_last_waits_for_no_news(
+    writer: bytes, released: bool, over_at: float, warm: int
+) -> None:
+    record = alive(key(1))
+    record.released = released
+    store = store_of(record, alive(key(2), idle_s=None), warm=warm)
+
+    assert store.sweep(1, over_at - 0.1, 0.0, writer).fell_asleep == []
+    assert [record.key for record in store.sweep(1, over_at, 0.0, writer).fell_asleep] == [key(1)]
+
+
+@pytest.mark.parametrize("warm", [1, 100])
+def test_what_wakes_is_as_it_was(warm: int) -> None:
+    store = store_of(alive(key(1)), alive(key(2), idle_s=None), warm=warm)
+    counted = store.counted(1, 0.0)
+    store.sweep(1, 13.0, 0.0)
+    record = store.get(key(1))
+    assert record is not None and record.asleep
+    assert (len(store.sleepers), store.sleepers.bytes > 0) == (1, True)
+
+    store.wake(record, 20.0)
+    assert store.counted(1, 20.0) == counted
+    assert (len(store.sleepers), store.sleepers.bytes) == (0, 0)
+    assert (record.asleep, record.unshared, record.ended_at) == (False, False, 20.0)
+    assert record.values() == {"x": b"\x01"}
+
+
+def test_sleeping_records_are_bounded_in_bytes_and_the_longest_asleep_go_first() -> None:
+    store = Store(Limits(sleeping_bytes_max=300), TIMING)
+    for number in range(6):
+        store.add(alive(key(number)))
+    each = len(pack(alive(key(0)), 0.0))
+    for number in (3, 1, 5, 0, 2):
+        store.put_to_sleep(key(number), float(number == 5) + number, 0.0)
+    dropped = store.drop_surplus(100.0)
+
+    kept = 300 // each
+    order = [key(number) for number in (0, 1, 2, 3, 5)]
+    assert [record.key for record in dropped] == order[: 5 - kept]
+    assert store.sleepers.bytes == kept * each <= 300
+    assert store.keys(1) == [at for at in map(key, range(6)) if at not in order[: 5 - kept]]
+    assert store.drop_surplus(100.0) == []
+
+
+def test_what_sleeps_is_measured_again_when_it_grows_or_ends() -> None:
+    store = store_of(alive(key(1)))
+    store.put_to_sleep(key(1), 5.0, 0.0)
+    before = store.sleepers.bytes
+    record = store.get(key(1))
+    assert record is not None
+    record.attributes["more"] = Write(9, B, REGISTER, bytes(100))
+    store.changed(key(1))
+    assert store.sleepers.bytes > before + 100
+
+    record.destroy(Stamp(10, B), 6.0)
+    store.changed(key(1))
+    assert (len(store.sleepers), store.sleepers.bytes) == (0, 0)
+
+
+def test_a_record_that_comes_asleep_is_counted_among_the_sleeping() -> None:
+    record = alive(key(1))
+    record.asleep, record.ended_at = True, -40.0
+    store = store_of(record)
+
+    assert store.sleepers.since == {key(1): -40.0}
+    assert store.counted(1, 0.0) == {}
+    assert [record.key for record in store.sweep(1, 60.0, -100.0).dropped] == [key(1)]
+
+
+@pytest.mark.parametrize(
+    ("sent", "woken", "settled_before", "settled_at_last", "unshared"),
+    [
+        (0.0, 0.0, 1.0, 14.0, False),
+        (1.0, 0.0, 1.0, 14.0, True),
+        (0.0, 1.0, 1.0, 14.0, True),
+        (0.0, 0.0, 1.0, 13.0, True),
+        (5.0, 0.0, 1.0, 0.0, True),
+    ],
+    ids=["all heard of it", "written since", "woken since", "not settled", "neither"],
+)
+def test_what_is_dropped_says_whether_others_may_lack_something(
+    sent: float, woken: float, settled_before: float, settled_at_last: float, unshared: bool
+) -> None:
+    record = alive(key(1))
+    record.access_sent, record.ended_at = sent, woken
+    store = store_of(record)
+    store.sweep(1, 13.0, settled_before)
+    (dropped,) = store.sweep(1, 1000.0, settled_at_last).dropped
+
+    assert dropped.unshared is unshared
+    assert store.peek(key(1)) is None
 
 
 @pytest.mark.parametrize(
@@ -284,7 +398,7 @@ def test_tombstones_leave_the_digest_first_and_the_store_then(
     store = store_of(ended, alive(key(2, 2)), warm=warm)
     assert key(1) in store.counted(1, 0.0)
 
-    assert store.sweep(1, now, 0.0) == []
+    assert store.sweep(1, now, 0.0) == Swept([], [])
     assert (key(1) in store.counted(1, now)) is counted
     assert (store.peek(key(1)) is not None) is stays
     assert store.is_forgotten(Stamp(5, A)) is not stays

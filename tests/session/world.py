@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from replsession.concern import Concern
 from replsession.config import Limits
 from replsession.identity import Key, hash_of_secret
 from replsession.session.change import Change
@@ -35,6 +36,11 @@ class World:
     ended: list[Key] = field(default_factory=list)
     to_load: Loaded | None = None
     loads: int = 0
+    is_stale: bool = False
+    waited: list[tuple[str, Concern | None]] = field(default_factory=list)
+    """How sessions asked to be committed by themselves, and with which write concern."""
+    printed: list[Identity] = field(default_factory=list)
+    """Names for which a token was asked for, to be printed."""
     undecodables: list[tuple[str | None, str]] = field(default_factory=list)
     _secrets: int = 0
 
@@ -59,9 +65,26 @@ class World:
         """Return the time, which stands still."""
         return NOW
 
-    def encode_url(self, url: str, token: str) -> str:
-        """Put the token behind paths alone."""
-        return f"{url};jsessionid={token}" if url.startswith("/") else url
+    def printed_token(self, identity: Identity) -> str:
+        """Return a token that can be told from the bare one."""
+        self.printed.append(identity)
+        return f"{identity.token}.seen"
+
+    def encode_url(self, url: str, identity: Identity) -> str:
+        """Put such a token behind paths alone."""
+        if not url.startswith("/"):
+            return url
+        return f"{url};jsessionid={self.printed_token(identity)}"
+
+    async def commit(self, session: Session, concern: Concern | None) -> None:
+        """Apply what changed; nobody is waited for."""
+        self.waited.append(("commit", concern))
+        self.apply(session)
+
+    def commit_blocking(self, session: Session, concern: Concern | None) -> None:
+        """The same for a thread."""
+        self.waited.append(("commit_blocking", concern))
+        self.apply(session)
 
     def undecodable(self, session_id: str | None, name: str, error: Exception) -> None:
         """Take note."""
@@ -90,7 +113,7 @@ class World:
         self.to_load = self.found(**values)
         return Session.lazy(self)
 
-    def commit(self, session: Session) -> tuple[Change, ...]:
+    def apply(self, session: Session) -> tuple[Change, ...]:
         """Seal a session and apply what changed, as a manager does."""
         changes = session.seal()
         for change in changes:

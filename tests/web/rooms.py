@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from replsession.channel.channel import Channel
+from replsession.security.tokens import NAME_CHARACTERS
 from replsession.session.expiry import DEFAULT_LIMITS, SessionLimits
 from replsession.web.cookies import CookieWriter
-from replsession.web.exchange import Exchange, Site
+from replsession.web.exchange import DEFAULT_POLICY, Exchange, Policy, Site
 from replsession.web.listeners import Listeners
 from replsession.web.manager import Manager
 
@@ -25,6 +27,7 @@ class App:
         secrets: The first signs.
         limits: How long sessions live.
         channel: Where records are kept; one process alone by default.
+        policy: What its front door was told about waiting.
     """
 
     def __init__(
@@ -34,8 +37,10 @@ class App:
         secrets: tuple[str, ...] = (SECRET,),
         limits: SessionLimits = DEFAULT_LIMITS,
         channel: Channel | None = None,
+        policy: Policy = DEFAULT_POLICY,
     ) -> None:
         self.channel = channel or Channel(None)
+        self.policy = policy
         self.cookies = CookieWriter("session", max_age=60)
         self.manager = Manager(
             self.channel, context, secrets, limits, Listeners(listeners, context)
@@ -55,7 +60,14 @@ class App:
         if cookie is not None:
             sent.append((b"cookie", f"session={cookie}".encode()))
         return Exchange(
-            self.manager, self.cookies, sent, url, site, path="/page", is_filtered=is_filtered
+            self.manager,
+            self.cookies,
+            sent,
+            url,
+            site,
+            path="/page",
+            is_filtered=is_filtered,
+            policy=self.policy,
         )
 
     def born(self, **values: Any) -> str:
@@ -77,6 +89,16 @@ def started(exchange: Exchange, headers: Headers | None = None) -> Headers:
     out = [] if headers is None else headers
     exchange.start(out)
     return out
+
+
+def name_of(token: str | None) -> str | None:
+    """Return the part of a token that names the session; what its client has seen is cut off."""
+    return None if token is None else token[:NAME_CHARACTERS]
+
+
+def without_seen(url: str) -> str:
+    """Cut off what the client of the token in a URL has seen."""
+    return re.sub(r"(;jsessionid=[^.]+\.[^.]+)\.[\w-]+", r"\1", url)
 
 
 def values_of(headers: Headers, name: bytes) -> list[str]:

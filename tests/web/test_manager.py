@@ -10,13 +10,20 @@ import pytest
 
 from replsession.channel import member as member_module
 from replsession.channel.channel import Channel
+from replsession.channel.member import StateMissing
+from replsession.concern import Asked, Concern
 from replsession.errors import SessionTooLarge, UnserializableAttribute
+from replsession.messages import Deltas
 from replsession.session.change import Change
-from replsession.session.context import Identity
+from replsession.session.context import Identity, Loaded
 from replsession.session.expiry import SessionLimits
 from replsession.session.record import SECRET
+from replsession.session.session import Session
+from replsession.session.stamp import Seen
 from replsession.web.listeners import SessionEvent
-from tests.web.rooms import App, cookie_in, started
+from replsession.web.manager import Pending
+from tests.web.rooms import App, cookie_in, name_of, started
+from tests.web.wired import Wired
 
 
 class Thing:
@@ -82,8 +89,8 @@ def test_a_session_is_found_by_its_token() -> None:
     app = App()
     token = app.born(n=1, cart=[{"price": 2}])
     loaded = app.manager.find([token])
-    assert loaded is not None
-    assert (loaded.identity.token, sorted(loaded.values)) == (token, ["cart", "n"])
+    assert isinstance(loaded, Loaded)
+    assert (loaded.identity.token, sorted(loaded.values)) == (name_of(token), ["cart", "n"])
     assert not any(name.startswith("\0") for name in loaded.values)
     assert app.read(token) == {"n": 1, "cart": [{"price": 2}]}
 
@@ -97,7 +104,7 @@ def test_the_first_text_that_is_known_counts() -> None:
 
     loaded = app.manager.find([forged, "x", unknown, token, other])
 
-    assert loaded is not None and loaded.identity.token == token
+    assert isinstance(loaded, Loaded) and loaded.identity.token == name_of(token)
     after = app.manager.metrics
     assert (after.opens - before["opens"], after.tokens_unknown - before["tokens_unknown"]) == (
         2,
@@ -129,6 +136,130 @@ def test_applications_share_sessions_by_their_context() -> None:
     token = shop.born(n=1)
     assert other.manager.find([token]) is None
     assert App(context="/shop", channel=channel).manager.find([token]) is not None
+
+
+# Tokens, and what their clients have seen.
+
+
+def test_a_token_is_the_signed_name_and_what_was_seen() -> None:
+    manager = App().manager
+    identity, member = manager.new_identity(), b"memberid"
+    token = manager.token(identity, Seen({member: 5}, 5))
+
+    assert token.startswith(f"{identity.token}.")
+    assert manager._signer.verify(token) == (identity, Seen({member: 5}, 5))
+
+
+def test_a_printed_token_is_covered_by_the_next_commit_alone() -> None:
+    app = App()
+    exchange = app.request(app.born(n=1))
+    identity = exchange.session.committed_identity
+    assert identity is not None
+    verified = app.manager._signer.verify(app.manager.printed_token(identity))
+    assert verified is not None
+    record = next(iter(app.channel.member.node.store.records()))
+    (writer,) = record.version
+    before = record.version[writer]
+    exchange.session["n"] = 2
+    started(exchange)
+
+    assert verified[0] == identity
+    assert before < verified[1].version[writer] < record.version[writer]
+
+
+def test_what_was_promised_is_committed_though_nothing_changed() -> None:
+    app = App()
+    session = app.request(app.born(n=1)).session
+    assert app.manager.commit(session) is None
+    committed = app.manager.commit(session, is_printed=True)
+
+    assert committed is not None
+    assert dict(session) == {"n": 1}
+    assert not session.modified
+
+
+@pytest.mark.parametrize("ended", [True, False])
+def test_where_there_is_no_session_nothing_was_promised(ended: bool) -> None:
+    app = App()
+    session = app.request(app.born(n=1) if ended else None).session
+    if ended:
+        session.clear()
+        assert app.manager.commit(session) is not None
+    commits = app.manager.metrics.commits
+
+    assert app.manager.commit(session, is_printed=True) is None
+    assert app.manager.metrics.commits == commits
+
+
+def test_a_promise_to_a_session_that_others_have_ended_is_void() -> None:
+    app = App()
+    token = app.born(n=1)
+    reader, ender = app.request(token), app.request(token)
+    assert dict(reader.session) == {"n": 1}
+    ender.session.clear()
+    started(ender)
+
+    assert app.manager.commit(reader.session, is_printed=True) is None
+
+
+def test_a_session_that_others_may_have_is_pending(monkeypatch: pytest.MonkeyPatch) -> None:
+    wired = Wired(monkeypatch, 1, 2)
+    wired.network.hold("m1", Deltas)
+    one, two = wired.app("m1").manager, wired.app("m2").manager
+    token, other = wired.app("m1").born(n=1), App().born(n=2)
+    found = two.find(["forged", token, other])
+    assert isinstance(found, Pending)
+    assert (found.rest, found.identity.token) == ([other], name_of(token))
+    assert two.metrics.tokens_unknown == 0
+    wired.network.run(1.0)
+    assert found.waiter.is_over
+    loaded = two.found_at_last(found)
+
+    assert isinstance(loaded, Loaded) and loaded.identity == found.identity
+    assert one.metrics.tokens_unknown == two.metrics.tokens_unknown == 0
+
+
+def test_when_a_wait_comes_to_nothing_the_next_text_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    wired = Wired(monkeypatch, 1, 2)
+    app = wired.app("m2")
+    known = app.born(n=1)
+    found = app.manager.find([App().born(n=2), known])
+    assert isinstance(found, Pending)
+    wired.network.run(1.0)
+    loaded = app.manager.found_at_last(found)
+
+    assert isinstance(loaded, Loaded) and loaded.identity.token == name_of(known)
+    assert app.manager.metrics.tokens_unknown == 1
+
+
+def test_a_member_without_its_state_can_not_say_what_there_is(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    wired = Wired(monkeypatch)
+    wired.add(1)
+    manager = wired.app("m1").manager
+    found = manager.find([App().born(n=1)])
+    assert isinstance(found, Pending)
+    with pytest.raises(StateMissing):
+        manager.found_at_last(found)
+    wired.network.run(1.5)
+
+    assert manager.found_at_last(found) is None
+
+
+@pytest.mark.parametrize("concern", ["one", "majority", "all"])
+def test_a_commit_with_a_concern_says_for_whom_to_wait(
+    concern: Concern, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wired = Wired(monkeypatch, 1, 2)
+    app = wired.app("m1")
+    exchange = app.request()
+    exchange.session["n"] = 1
+    committed = app.manager.commit(exchange.session, Asked(concern))
+    assert committed is not None and committed.waiter is not None
+
+    assert committed.waiter.ticket.is_met
+    assert committed.waiter.ticket.asked.concern == concern
 
 
 def test_names_of_new_sessions_never_repeat_and_a_rotation_keeps_the_key() -> None:
@@ -220,7 +351,7 @@ def test_what_commit_returns() -> None:
     exchange = app.request()
     assert app.manager.commit(exchange.session) is None
     exchange.session["n"] = 1
-    secret_hash = app.manager.commit(exchange.session)
+    secret_hash = hash_committed(app, exchange.session)
     identity = exchange.session.committed_identity
     assert identity is not None
     assert secret_hash == identity.secret_hash
@@ -228,14 +359,24 @@ def test_what_commit_returns() -> None:
 
     late = app.request(identity.token)
     exchange.session.rotate_id()
-    assert app.manager.commit(exchange.session) not in (None, b"", secret_hash)
+    assert hash_committed(app, exchange.session) not in (b"", secret_hash)
     late.session["m"] = 2
-    assert app.manager.commit(late.session) == exchange.session.committed_identity.secret_hash  # type: ignore[union-attr]
+    rotated = exchange.session.committed_identity
+    assert rotated is not None
+    assert hash_committed(app, late.session) == rotated.secret_hash
 
     exchange.session.clear()
-    assert app.manager.commit(exchange.session) == b""
+    assert hash_committed(app, exchange.session) == b""
     late.session["m"] = 3
     assert (app.manager.commit(late.session), late.session.was_lost) == (None, True)
+
+
+def hash_committed(app: App, session: Session) -> bytes:
+    """Commit, and return the hash of the current id's secret part, as the commit tells it."""
+    committed = app.manager.commit(session)
+    assert committed is not None
+    assert committed.waiter is None
+    return committed.secret_hash
 
 
 def test_ending_what_has_ended_already_finds_nothing() -> None:
@@ -243,7 +384,7 @@ def test_ending_what_has_ended_already_finds_nothing() -> None:
     token = app.born(n=1)
     first, second = app.request(token), app.request(token)
     first.session.clear()
-    assert app.manager.commit(first.session) == b""
+    assert hash_committed(app, first.session) == b""
     second.session.clear()
     assert (app.manager.commit(second.session), second.session.was_lost) == (None, True)
 
@@ -358,7 +499,7 @@ def test_an_undecodable_attribute_is_logged_counted_and_left_alone(
     app = App()
     token = app.born(good=1, bad=2)
     loaded = app.manager.find([token])
-    assert loaded is not None
+    assert isinstance(loaded, Loaded)
     app.channel.commit((Change(loaded.identity.key, {"bad": b"\xff"}),))
     exchange = app.request(token)
 

@@ -13,6 +13,7 @@ from replsession.session.expiry import SECONDS_MAX, SessionLimits
 from replsession.web.settings import (
     DEFAULT_MAX_AGE,
     UNSET,
+    check_choice,
     check_context,
     check_switch,
     secrets_of,
@@ -134,3 +135,16 @@ def test_a_default_can_be_told_from_the_same_number() -> None:
     assert DEFAULT_MAX_AGE == 14 * 24 * 3600
     assert type(DEFAULT_MAX_AGE) is not int
     assert repr(UNSET) == "<unset>"
+
+
+@pytest.mark.parametrize("value", ["error", "warn"])
+def test_choices_that_are_taken(value: str) -> None:
+    check_choice("on_shortfall", value, ("error", "warn"))
+
+
+@pytest.mark.parametrize("value", ["", "Error", "errorwarn", None, True, 0, ["error"], b"warn"])
+def test_what_is_none_of_the_choices(value: Any) -> None:
+    with pytest.raises(ConfigError) as caught:
+        check_choice("on_shortfall", value, ("error", "warn"))
+    assert (caught.value.field, caught.value.given) == ("on_shortfall", value)
+    assert str(caught.value).endswith("allowed: 'error' or 'warn'")

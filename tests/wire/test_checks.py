@@ -34,6 +34,7 @@ NOT_TEXTS: list[Any] = [None, True, 8, b"text", ["t"], {}]
         (lambda value: checks.octets(value, exactly=3), b"abc"),
         (lambda value: checks.octets(value, most=3), b"abc"),
         (lambda value: checks.text(value, 3), "éèê"),
+        (lambda value: checks.below(value, 3), 2),
         (lambda value: checks.array(value, 0), []),
         (lambda value: checks.array(value, 2), [1, [2]]),
     ],
@@ -44,6 +45,7 @@ def test_what_is_right_comes_back(check: Callable[[Any], Any], value: Any) -> No
 
 WRONG: list[tuple[Callable[[Any], Any], list[Any]]] = [
     (checks.count, [*NOT_INTEGERS, -1, 2**64]),
+    (lambda value: checks.below(value, 3), [*NOT_INTEGERS, -1, 3, 2**64]),
     (checks.hlc, [*NOT_INTEGERS, -1, HLC_MAX, 2**64 - 1, 2**64]),
     (checks.port, [*NOT_INTEGERS, -1, 0, 65536, 2**64]),
     (checks.boolean, [None, 0, 1, "true", b"", []]),

@@ -17,8 +17,8 @@ from replsession.identity import Address
 from replsession.session.delta import Delta
 from replsession.session.stamp import HLC_MAX
 from replsession.wire.encoding import (
-    BUCKETS,
     KINDS,
+    answer_frame,
     batch_frame,
     chunk_frame,
     decode,
@@ -26,8 +26,11 @@ from replsession.wire.encoding import (
     encode,
     encode_heartbeat,
     encode_item,
+    records_frame,
+    request_frame,
 )
 from replsession.wire.framing import HEAD, FrameReader, frame
+from replsession.wire.repairs import BUCKETS
 from tests.strategies import KEY, MEMBERS, deltas, heartbeats, messages, messages_by_kind
 
 A, B, _ = MEMBERS
@@ -111,10 +114,18 @@ def test_items_encoded_before_make_the_same_frame(number: int, sent: list[Delta]
     encoded = [encode_item(delta) for delta in sent]
 
     assert batch_frame(number, encoded) == encode(m.Deltas(number, tuple(sent)))
-    assert chunk_frame(3, number, encoded) == encode(m.StateChunk(3, number, tuple(sent)))
+    chunk = m.StateChunk(3, number, 256, tuple(sent))
+    assert chunk_frame(3, number, 256, encoded) == encode(chunk)
+    wanted = (KEY, KEY)
+    request = m.RepairRequest(3, number, wanted, tuple(sent))
+    assert request_frame(3, number, wanted, encoded) == encode(request)
+    records = m.RepairRecords(number, 4, (), tuple(sent))
+    assert records_frame(number, 4, (), encoded) == encode(records)
+    assert answer_frame((KEY,), encoded) == encode(m.RecordAnswer((KEY,), tuple(sent)))
+    assert answer_frame((), encoded) == encode(m.RecordAnswer((), tuple(sent)))
 
 
-@pytest.mark.parametrize("kind", [0, 18, 19, 255])
+@pytest.mark.parametrize("kind", [0, 99, 255])
 def test_an_unknown_kind_is_refused(kind: int) -> None:
     with pytest.raises(WireError, match=f"unknown kind of message {kind}"):
         decode(kind, b"\x80")
@@ -145,32 +156,43 @@ HELLO: list[Any] = [A, "a", 1, "h", 4000, True, 0]
         (5, [1, []]),
         (5, [1, 2]),
         (6, []),
-        (6, [True]),
+        (6, [1]),
+        (6, [True, []]),
         (6, [1, 2]),
+        (6, [1, [*KEY, "/"]]),
+        (6, [1, [], []]),
         (7, [[*KEY, 1, A]]),
         (7, [[*KEY, HLC_MAX, A, 0]]),
         (7, [[*KEY, 1, A, -1]]),
         (7, [[*KEY, 1, A, 0.5]]),
         (8, [["/"]]),
         (8, [["/", b"short"]]),
-        (9, [1, bytes(8 * BUCKETS - 1)]),
-        (9, [1, bytes(8 * BUCKETS + 8)]),
-        (9, [1, [0] * BUCKETS]),
-        (10, [1, bytes(BUCKETS + 1)]),
-        (10, [1, [0]]),
-        (11, [1, BUCKETS, []]),
-        (11, [1, 0, [*KEY]]),
-        (11, [1, 0, [*KEY, 2**64]]),
-        (12, [1, BUCKETS, []]),
-        (12, [1, 0, ["/"]]),
         (13, []),
+        (13, [1]),
+        (13, [1, BUCKETS + 1]),
         (14, [-1]),
         (15, [1]),
-        (15, [1, 2, 3]),
+        (15, [1, 2]),
+        (15, [1, 2, BUCKETS + 1]),
+        (15, [1, 2, 3, 4]),
         (16, [1]),
         (17, [1, 2, 3, [A]]),
         (17, [1, 2, 3, [A, HLC_MAX]]),
         (17, [1, 2, -3, []]),
+        (25, []),
+        (25, [1]),
+        (25, [[*KEY, "/"]]),
+        (25, [[], []]),
+        (25, [[], 1]),
+        (27, [0]),
+        (28, []),
+        (28, [["/"]]),
+        (28, [["/", b"short"]]),
+        (28, [[*KEY], 1]),
+        (26, [[*KEY, 1]]),
+        (26, [[*KEY, HLC_MAX, A]]),
+        (26, [[*KEY, 1, b"short"]]),
+        (26, [[], []]),
     ],
     ids=shortened,
 )

@@ -31,7 +31,7 @@ STREAM: list[Any] = [DELTA, *KEY, 5, A, 0, 9, B, 1500, ["x", 0, b"\x01", "y", 0,
 SEVERAL: list[Any] = [JOINED, *KEY, 5, A, 0, 9, B, 1500, ["x", 7, 0, b"\x01", "y", 9, 0, None]]
 END: list[Any] = [TOMBSTONE, *KEY, 5, A, 9, B, 1500]
 CONTENT: list[Any] = [5, A, 9, B, None, None, True, [A, 5, B, 9], ["x", 9, B, 0, b"\x01"]]
-WHOLE: list[Any] = [RECORD, *KEY, 1500, 250, 0, 0, 1, cbor2.dumps(CONTENT)]
+WHOLE: list[Any] = [RECORD, *KEY, 1500, 250, None, 0, 0, 1, cbor2.dumps(CONTENT)]
 
 
 def shortened(value: object) -> str:
@@ -91,8 +91,14 @@ def test_the_four_forms_are_as_the_table_says() -> None:
 
 
 def test_a_piece_says_which_one_it_is() -> None:
-    assert delta_of([*WHOLE[:5], 77, 2, 3, WHOLE[8]]).piece == Piece(77, 2, 3)
-    assert delta_of([*WHOLE[:5], 77, 0, 1, WHOLE[8]]).piece is None
+    assert delta_of([*WHOLE[:6], 77, 2, 3, WHOLE[9]]).piece == Piece(77, 2, 3)
+    assert delta_of([*WHOLE[:6], 77, 0, 1, WHOLE[9]]).piece is None
+
+
+def test_a_record_says_for_how_long_it_has_been_asleep() -> None:
+    assert delta_of(WHOLE).asleep_s is None
+    assert delta_of([*WHOLE[:5], 12_345, *WHOLE[6:]]).asleep_s == 12.345
+    assert delta_of([*WHOLE[:5], 0, *WHOLE[6:]]).asleep_s == 0.0
 
 
 def test_values_are_bytes_that_nobody_looks_into() -> None:
@@ -136,11 +142,13 @@ def test_values_are_bytes_that_nobody_looks_into() -> None:
         [*SEVERAL[:9], ["x", -1, 0, b""]],
         [*END[:5], None, *END[6:]],
         [*END[:7], -1],
-        [*WHOLE[:5], 0, 0, 0, WHOLE[8]],
-        [*WHOLE[:5], 0, 3, 3, WHOLE[8]],
-        [*WHOLE[:8], "text"],
-        [*WHOLE[:8], b""],
-        [*WHOLE[:8], WHOLE[8] + b"\x00"],
+        [*WHOLE[:6], 0, 0, 0, WHOLE[9]],
+        [*WHOLE[:6], 0, 3, 3, WHOLE[9]],
+        [*WHOLE[:5], -1, *WHOLE[6:]],
+        [*WHOLE[:5], True, *WHOLE[6:]],
+        [*WHOLE[:9], "text"],
+        [*WHOLE[:9], b""],
+        [*WHOLE[:9], WHOLE[9] + b"\x00"],
         with_content(ended=9, ender=B),
         with_content(ender=B),
         with_content(complete=1),
