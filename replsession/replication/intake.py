@@ -73,6 +73,8 @@ class Intake:
     """Contexts whose changes are told as events."""
     events: list[Event] = field(default_factory=list)
     wanted: dict[Key, Want] = field(default_factory=dict)
+    asked_out: dict[Key, None] = field(default_factory=dict)
+    """Partial records that nobody could make whole, though all were asked often enough."""
     buried: list[Record] = field(default_factory=list)
     """New tombstones for sessions that ended long ago: for everybody."""
     stale: list[Record] = field(default_factory=list)
@@ -210,6 +212,7 @@ class Intake:
             self.store.changed(record.key)
         if record.destroyed is not None:
             self.wanted.pop(record.key, None)
+            self.asked_out.pop(record.key, None)
             if delta.destroyed is None:
                 self.stale.append(record)
         elif record.asleep:
@@ -241,15 +244,20 @@ class Intake:
     ) -> None:
         if merge is Merge.GAP:
             self.metrics.gaps += record.complete
+            # Who writes to it has it whole.
+            self.asked_out.pop(record.key, None)
             self.want(record.key, sender if record.complete else None, now)
         elif delta.since is None and record.complete and delta.complete:
             self.wanted.pop(record.key, None)
+            self.asked_out.pop(record.key, None)
         elif delta.since is None and not record.complete and delta.piece is None:
             self.want(record.key, None, now)
 
     def want(self, key: Key, sender: MemberId | None, now: float) -> None:
         """Ask for a whole record at the next occasion, unless it was asked for already."""
-        if key not in self.wanted and len(self.wanted) < self.limits.wanted_records_max:
+        if key in self.wanted or key in self.asked_out:
+            return
+        if len(self.wanted) < self.limits.wanted_records_max:
             self.wanted[key] = Want(sender, now)
 
     def due(self, now: float) -> list[tuple[MemberId | None, Key]]:
@@ -259,7 +267,11 @@ class Intake:
             if want.ask_at > now:
                 continue
             if want.requests == REQUESTS_MAX:
+                # Answers by others that have no more than we do must not make us ask for ever.
                 del self.wanted[key]
+                self.asked_out[key] = None
+                if len(self.asked_out) > self.limits.wanted_records_max:
+                    del self.asked_out[next(iter(self.asked_out))]
                 continue
             asks.append((want.sender, key))
             want.requests += 1

@@ -8,8 +8,8 @@ Rules of this file:
    its place. It moves by a delta without a gap or by a whole record, and is never derived from
    stamps.
 3. ``destroyed`` is terminal. An ended session keeps its key, its birth and the stamp of its end.
-4. A record made from a delta without the birth is *partial*: not served until a whole record came
-   from a holder that had all of it.
+4. A record made from a delta without the birth is *partial*: not served until the birth came, or a
+   whole record from a holder that had all of it.
 5. Times here are local and monotonic; they never decide which of two writes is the newer one.
 6. An access is named by its stamp, and its time is a local estimate, which each way here makes
    later. Of one access the earliest estimate is right; between two accesses the later one counts
@@ -159,7 +159,8 @@ class Record:
             now: Seconds of the local monotonic clock.
 
         Returns:
-            What was found; with ``GAP`` the content is merged all the same and ``version`` stays.
+            What was found; with ``GAP`` the content is merged all the same, and what it claims to
+            have of the writer stays, or the record is partial.
 
         Raises:
             AssertionError: *delta* is of another session: our own bug, not a member's.
@@ -171,8 +172,7 @@ class Record:
         applied = self._merge_attributes(delta)
         if delta.since is not None:
             return self._advance(delta, applied)
-        if delta.complete:
-            applied |= self._join_version(delta.version)
+        applied |= self._join_version(delta)
         return Merge.APPLIED if applied else Merge.KNOWN
 
     def destroy(self, stamp: Stamp, at: float) -> None:
@@ -312,20 +312,25 @@ class Record:
         return int.from_bytes(hashed.digest(), "big") or 1
 
     def _advance(self, delta: Delta, applied: bool) -> Merge:
-        writer = delta.writer
+        writer, since = delta.writer, delta.since
+        assert since is not None
         known = self.version.get(writer.member, 0)
-        if known >= writer.hlc:
-            return Merge.APPLIED if applied else Merge.KNOWN
-        assert delta.since is not None
-        if not self.complete or known < delta.since:
+        if known < writer.hlc:
+            if known < since:
+                return Merge.GAP
+            applied = True
+            self.version[writer.member] = writer.hlc
+            # What one writer makes of another one's session may come before that one's birth; the
+            # birth makes it whole, as if it had come first.
+            self.complete |= since == 0 and writer.member == self.born.member
+        if not self.complete:
             return Merge.GAP
-        self.version[writer.member] = writer.hlc
-        return Merge.APPLIED
+        return Merge.APPLIED if applied else Merge.KNOWN
 
-    def _join_version(self, version: dict[MemberId, int]) -> bool:
-        news = not self.complete
-        self.complete = True
-        for member, hlc in version.items():
+    def _join_version(self, delta: Delta) -> bool:
+        news = delta.complete and not self.complete
+        self.complete |= delta.complete
+        for member, hlc in delta.version.items():
             if hlc > self.version.get(member, 0):
                 self.version[member] = hlc
         return news

@@ -137,6 +137,36 @@ def test_a_record_is_asked_for_a_bounded_number_of_times() -> None:
     assert sum(map(len, asked)) == REQUESTS_MAX
 
 
+def test_answers_by_those_who_have_no_more_do_not_make_it_ask_for_ever() -> None:
+    room = intake()
+    part = stream(10, 20, y=b"\x02")
+    take(room, part)
+    asked = 0
+    for second in range(20):
+        asked += len(room.due(float(second)))
+        take(room, whole(record_of(part), 0.0), now=float(second))
+    assert asked == REQUESTS_MAX
+
+    take(room, stream(20, 30, y=b"\x03"), now=20.0)
+    assert room.due(20.0) == [(None, KEY)], "who wrote that has it whole"
+    take(room, whole(record_of(BIRTH), 0.0), now=20.0)
+    assert held(room).complete
+    assert (room.wanted, room.asked_out) == ({}, {})
+
+
+def test_what_nobody_could_make_whole_is_remembered_within_bounds() -> None:
+    room = intake(wanted_records_max=2)
+    for number in range(5):
+        room.want(some_key(number), None, 0.0)
+        for _ in range(REQUESTS_MAX + 1):
+            room.due(1e9)
+            for want in room.wanted.values():
+                want.ask_at = 0.0
+
+    assert list(room.asked_out) == [some_key(3), some_key(4)]
+    assert room.wanted == {}
+
+
 def test_wanted_records_are_bounded() -> None:
     room = intake(wanted_records_max=2)
     for number in range(5):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import inf
+
 import pytest
 
 from replsession.config import Limits
@@ -239,7 +241,7 @@ class TestInitiator:
         for step in range(2, 5):
             (record,) = hand.got(RepairRequest)[-1].records
             sent.append(record.key)
-            assert node_of(network).repairer.settled == {}
+            assert node_of(network).repairer.settled == {"m9": -inf}
             hand.send(RepairRecords(hand.got(RepairRequest)[-1].round, step, (), ()))
 
         assert sent == [some_key(session) for session in sessions]
@@ -267,11 +269,11 @@ class TestInitiator:
         began = network.now
         leaves = begun(hand, 3)
         hand.live(2.0)
-        assert node_of(network).repairer.settled_at(network.now) == network.now
+        assert node_of(network).repairer.settled_at(network.now) == -inf
         compared(hand, leaves, {})
         hand.live(2.0)
         request = hand.got(RepairRequest)[-1]
-        assert node_of(network).repairer.settled_at(network.now) == network.now
+        assert node_of(network).repairer.settled_at(network.now) == -inf
         hand.send(RepairRecords(request.round, request.step, (), ()))
 
         assert node_of(network).repairer.settled_at(network.now) == began
@@ -343,7 +345,7 @@ class TestInitiator:
 
         assert len(hand.got(RepairRequest)) == 1
         assert node_of(network).metrics.repair_rounds_given_up == 1
-        assert node_of(network).repairer.settled == {}
+        assert node_of(network).repairer.settled == {"m9": -inf}
 
 
 class TestOther:

@@ -61,31 +61,48 @@ def test_a_first_delta_of_a_further_writer_is_no_gap() -> None:
 
 
 @pytest.mark.parametrize(
-    ("delta", "complete"),
+    ("delta", "complete", "version"),
     [
-        (stream(0, 10), True),
-        (stream(0, 12), True),
-        (stream(10, 12), False),
-        (stream(0, 10, B), False),
+        (stream(0, 10), True, {A: 10}),
+        (stream(0, 12), True, {A: 12}),
+        (stream(10, 12), False, {}),
+        (stream(0, 10, B), False, {B: 10}),
     ],
     ids=["birth", "birth and more, joined", "later one", "another member's first"],
 )
-def test_only_a_birth_makes_a_complete_record(delta: Delta, complete: bool) -> None:
+def test_only_a_birth_makes_a_complete_record(
+    delta: Delta, complete: bool, version: dict[bytes, int]
+) -> None:
     record = Record.from_delta(delta, 100.0)
-    record.merge(delta, 100.0)
+    result = record.merge(delta, 100.0)
 
+    assert result is (Merge.APPLIED if complete else Merge.GAP)
     assert record.complete is complete
-    assert bool(record.version) is complete
+    assert record.version == version
+
+
+def test_a_birth_that_comes_late_makes_whole_what_came_before_it() -> None:
+    others = [stream(0, 12, B, x=b"\x01"), stream(12, 14, B, y=b"\x02"), stream(10, 11, x=b"\x03")]
+    record = Record.from_delta(others[0], 100.0)
+    for delta in others:
+        assert record.merge(delta, 100.0) is Merge.GAP
+    assert (record.complete, record.version) == (False, {B: 14})
+    assert record.merge(stream(0, 10, z=b"\x04"), 100.0) is Merge.APPLIED
+
+    assert (record.complete, record.version) == (True, {A: 10, B: 14})
+    assert record.values() == {"x": b"\x01", "y": b"\x02", "z": b"\x04"}
+    assert record.merge(stream(14, 16, B, y=b"\x05"), 100.0) is Merge.APPLIED
+    assert record.merge(stream(11, 15, x=b"\x06"), 100.0) is Merge.GAP
 
 
 @pytest.mark.parametrize("complete", [True, False])
 def test_a_whole_record_completes_only_if_its_holder_had_everything(complete: bool) -> None:
-    record = born(complete=False)
+    record = Record.from_delta(stream(7, 8, C), 100.0)
     delta = whole(born(), 100.0)._replace(complete=complete)
     record.merge(delta, 100.0)
 
     assert record.complete is complete
-    assert record.version == ({A: 10} if complete else {})
+    assert record.version == {A: 10}
 
 
 def test_the_version_of_a_whole_record_is_joined_and_not_derived() -> None:

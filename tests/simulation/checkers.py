@@ -127,6 +127,7 @@ def bounds(who: str, node: Node) -> None:
     """BOUNDS: nothing that waits or is kept grows beyond its limit."""
     limits, links = node.limits, len(node.membership.links)
     _within(who, "wanted records", len(node.intake.wanted), limits.wanted_records_max)
+    _within(who, "asked out", len(node.intake.asked_out), limits.wanted_records_max)
     _within(who, "warm records", len(node.store._warm), limits.warm_records_max)
     _within(who, "sleeping bytes", node.store.sleepers.bytes, limits.sleeping_bytes_max)
     _within(who, "notices of expiry", len(node.reaper.notices), limits.expirations_max)

@@ -64,8 +64,8 @@ def _unknown_dropped() -> list[Patch]:
 
 
 def _forgotten_early() -> list[Patch]:
-    def is_past(self: Store, record: Record, now: float) -> bool:
-        return now - record.ended_at >= EARLY_S
+    def is_past(self: Store, since: float, now: float) -> bool:
+        return now - since >= EARLY_S
 
     return [(Store, "_is_past_retention", is_past)]
 

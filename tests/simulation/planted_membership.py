@@ -14,7 +14,6 @@ from replsession.membership.mesh import Link, stays
 from replsession.membership.neighbours import Neighbourhood
 from replsession.membership.suspicion import Suspicions
 from replsession.replication import relay as relay_module
-from replsession.replication.outbox import Item
 
 Patch = tuple[Any, str, Any]
 
@@ -96,13 +95,6 @@ def _relay_echoes() -> list[Patch]:
     ]
 
 
-def _relayed_joined_with_own() -> list[Patch]:
-    def item(key: Any, encoded: bytes, is_stream: bool) -> Item:
-        return Item(key, encoded)
-
-    return [(relay_module, "Item", item)]
-
-
 MEMBERSHIP: dict[str, Callable[[], list[Patch]]] = {
     "suspicion_never_ends": _suspicion_never_ends,
     "testimony_ignored": _testimony_ignored,
@@ -115,5 +107,4 @@ MEMBERSHIP: dict[str, Callable[[], list[Patch]]] = {
     "dead_link_stays": _dead_link_stays,
     "old_link_kept": _old_link_kept,
     "relay_echoes": _relay_echoes,
-    "relayed_joined_with_own": _relayed_joined_with_own,
 }

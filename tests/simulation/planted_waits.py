@@ -41,18 +41,6 @@ def _unknown_at_once() -> list[Patch]:
     return [(Freshness, "begin", begin)]
 
 
-def _first_answer_is_certain() -> list[Patch]:
-    is_over = Freshness._is_over
-
-    def hasty(self: Freshness, lookup: Lookup, now: float, **named: bool) -> bool:
-        if is_over(self, lookup, now, **named):
-            return True
-        lookup.is_certain = lookup.is_done = bool(lookup._answered)
-        return lookup.is_done
-
-    return [(Freshness, "_is_over", hasty)]
-
-
 def _waits_without_end() -> list[Patch]:
     whom = Freshness._whom
 
@@ -100,7 +88,6 @@ PLANTED: dict[str, Callable[[], list[Patch]]] = {
     "token_of_the_version_alone": _token_of_the_version_alone,
     "token_clock_not_raised": _token_clock_not_raised,
     "unknown_at_once": _unknown_at_once,
-    "first_answer_is_certain": _first_answer_is_certain,
     "waits_without_end": _waits_without_end,
     "acknowledged_with_gaps": _acknowledged_with_gaps,
     "any_batch_acknowledges": _any_batch_acknowledges,

@@ -41,6 +41,7 @@ MEMBERS = "abc"
 FOR_EVER = encoded_limits(SessionLimits(None, None))
 SETTLE_S = 30.0
 LIMITS = Limits(
+    value_bytes_max=1000,
     frame_bytes_max=64 * 1024,
     chunk_bytes=200,
     piece_bytes=60,

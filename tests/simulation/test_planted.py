@@ -15,6 +15,7 @@ from tests.simulation import test_scenarios_join as join
 from tests.simulation import test_scenarios_membership as membership
 from tests.simulation import test_scenarios_repair as repair
 from tests.simulation import test_scenarios_sessions as sessions
+from tests.simulation import test_scenarios_waits as waits
 from tests.simulation.checkers import Failure
 from tests.simulation.planted import PLANTED, planted
 from tests.simulation.ranges import verdict_of
@@ -58,11 +59,6 @@ def loses_frames(swarm: Swarm) -> bool:
     return swarm.weather.frame_loss + swarm.weather.frame_late > 0
 
 
-def is_cut_in_part(swarm: Swarm) -> bool:
-    """Two that cannot meet have a third, and windows are shut."""
-    return "partial" in swarm.faults and swarm.config.limits.window_bytes <= 300
-
-
 def loses_pieces(swarm: Swarm) -> bool:
     """Many records travel in pieces, and frames are lost."""
     is_cut_up = swarm.large_share > 0 and swarm.config.limits.piece_bytes <= 1000
@@ -99,13 +95,14 @@ CAUGHT: dict[str, tuple[Callable[[Swarm], bool], set[str]]] = {
     "last_arrival_wins": (any_swarm, {"HONEST", "NEWEST", "AGREE"}),
     "no_repair": (any_swarm, {"AGREE", "LOST"}),
     "unknown_dropped": (any_swarm, {"ACKS"}),
-    "tombstone_forgotten_early": (any_swarm, {"QUIET", "LOST", "RESURRECT", "HEARD"}),
+    "tombstone_forgotten_early": (any_swarm, {"QUIET", "LOST", "RESURRECT", "HEARD", "HONEST"}),
     "rule_1": (is_long, {"RESURRECT", "HEARD"}),
     "rule_1_one_scalar": (is_long_and_skewed, {"LOST"}),
     "rule_2": (is_long, {"LEAK"}),
     "rule_5": (any_swarm, {"PARTIAL"}),
     "rule_6_derived_version": (any_swarm, {"HONEST"}),
     "rule_6_last_piece": (loses_pieces, {"HONEST"}),
+    "rule_6_last_piece_in_repair": (exchanges_in_many_steps, {"HONEST"}),
     "rule_9": (is_skewed, {"ACKS", "AGREE", "LOST"}),
     "rule_12_access_in_digest": (any_swarm, {"QUIET", "AGREE", "BOUNDS"}),
     "rule_12_last_since": (any_swarm, {"GAPS"}),
@@ -119,7 +116,6 @@ CAUGHT: dict[str, tuple[Callable[[Swarm], bool], set[str]]] = {
     "repair_one_way_only": (any_swarm, {"EXACT"}),
     "settled_too_early": (exchanges_in_many_steps, {"EXACT"}),
     "leaves_left_out": (exchanges_in_many_steps, {"EXACT"}),
-    "rule_6_last_piece_in_repair": (exchanges_in_many_steps, {"HONEST"}),
     "rule_6_pieces_believed_in_repair": (exchanges_in_many_steps, {"HONEST"}),
     "bucket_skipped": (joins_in_many_chunks, {"STATE"}),
     "bucket_counted_early": (joins_in_many_chunks, {"STATE"}),
@@ -130,14 +126,12 @@ CAUGHT: dict[str, tuple[Callable[[Swarm], bool], set[str]]] = {
     "tokens_not_compared": (any_swarm, {"FRESH"}),
     "token_clock_not_raised": (any_swarm, {"CAUSAL"}),
     "unknown_at_once": (any_swarm, {"FOUND"}),
-    "first_answer_is_certain": (any_swarm, {"FOUND"}),
     "waits_without_end": (any_swarm, {"PROMPT"}),
     "acknowledged_with_gaps": (loses_frames, {"HELD"}),
     "any_batch_acknowledges": (any_swarm, {"HELD"}),
     "sent_counts_as_held": (any_swarm, {"HELD"}),
     "suspicion_never_ends": (any_swarm, {"BOUNDS"}),
-    "relay_echoes": (any_swarm, {"BOUNDS"}),
-    "relayed_joined_with_own": (is_cut_in_part, {"REAL", "HONEST"}),
+    "relay_echoes": (any_swarm, {"BOUNDS", "QUIET"}),
     "rule_3_never_dropped": (is_mortal, {"LEAK"}),
     "rule_3_wakes_by_itself": (is_mortal, {"FLAP"}),
     "rule_4_clocks_decide": (is_mortal_and_skewed, {"EXPIRED", "EARLY", "AGREE", "QUIET"}),
@@ -147,6 +141,9 @@ CAUGHT: dict[str, tuple[Callable[[Swarm], bool], set[str]]] = {
     "unbounded_sleep": (is_mortal, {"BOUNDS"}),
 }
 SCENARIOS: dict[str, Callable[[], None]] = {
+    "token_of_the_version_alone": (
+        waits.TestFreshness().test_what_was_shown_after_a_gap_is_in_the_token
+    ),
     "rule_1": sessions.TestLongCuts().test_sessions_of_both_halves_survive_and_ended_ones_stay_dead,
     "rule_1_one_scalar": (
         sessions.TestLongCuts().test_member_with_a_slow_clock_loses_no_session_to_what_others_forgot
@@ -156,9 +153,6 @@ SCENARIOS: dict[str, Callable[[], None]] = {
     ),
     "rule_6_last_piece": (
         sessions.TestWriting().test_record_in_pieces_whose_first_piece_is_lost_claims_nothing
-    ),
-    "rule_6_last_piece_in_repair": (
-        repair.TestLongRecords().test_one_that_changes_between_its_pieces_claims_what_it_was_before_them
     ),
     "left_keys_forgotten": lambda: (
         repair.TestDiffering().test_a_round_trip_for_each_record_and_all_agree_after_one_round(
@@ -262,9 +256,10 @@ def test_bug_is_taken_out_again() -> None:
     assert Peers.put_for_all is before
 
 
-@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize("seed", [seed for seed in range(30) if not draw(seed, 3).is_mortal][:12])
 def test_nothing_in_the_fast_path_has_to_be_right(seed: int) -> None:
-    # No delta ever leaves its writer: repair alone makes all promises true.
+    # No delta ever leaves its writer: repair alone makes all promises true. But that a session was
+    # used is no difference between two records, so those that may end by themselves need deltas.
     with planted("no_stream"):
         verdict = run_seed(seed)
     assert verdict.failure is None, verdict

@@ -9,13 +9,13 @@ import pytest
 from tests.simulation.ranges import Summary, summary
 from tests.simulation.run import FAULTS_MIN
 
-pytestmark = [pytest.mark.simulation, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.simulation, pytest.mark.timeout(1200)]
 
 OPERATIONS_MIN = 400
 
 
 @pytest.mark.parametrize(
-    ("seeds", "members"), [(range(300), 3), (range(1000, 1020), 5)], ids=["3 members", "5 members"]
+    ("seeds", "members"), [(range(500), 3), (range(1000, 1050), 5)], ids=["3 members", "5 members"]
 )
 def test_every_promise_holds_under_faults(
     seeds: range, members: int, capsys: pytest.CaptureFixture[str]

@@ -135,7 +135,9 @@ class TestLongRecords:
     def test_one_that_changes_between_its_pieces_claims_what_it_was_before_them(self) -> None:
         # a gives its record to b piece by piece; meanwhile it learns of a write of c's, which b
         # does not hear of. Version and content of what b gets must be of one moment.
-        limits = Limits(piece_bytes=100, chunk_bytes=100, frame_bytes_max=64 * KIB)
+        limits = Limits(
+            piece_bytes=100, chunk_bytes=100, value_bytes_max=KIB, frame_bytes_max=64 * KIB
+        )
         cluster = cluster_of("abc", limits=limits, weather=Weather((0.02, 0.03)))
         a, b, c = members(cluster)
         pairs = cut_off(cluster, "b")
@@ -159,7 +161,9 @@ class TestLongRecords:
         agree(cluster)
 
     def test_links_that_break_between_its_pieces_leave_it_partial(self) -> None:
-        limits = Limits(piece_bytes=100, chunk_bytes=100, frame_bytes_max=64 * KIB)
+        limits = Limits(
+            piece_bytes=100, chunk_bytes=100, value_bytes_max=KIB, frame_bytes_max=64 * KIB
+        )
         cluster = cluster_of("ab", limits=limits, weather=Weather((0.02, 0.03)))
         a, b = members(cluster)
         pairs = cut_off(cluster, "b")
