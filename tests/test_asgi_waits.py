@@ -549,6 +549,7 @@ async def test_a_page_that_writes_prints_a_token_that_covers_it(members: Members
         (lambda s: None, False),
         (lambda s: s.get("n"), False),
         (lambda s: s.stale, False),
+        (lambda s: s.url_token, False),
         (lambda s: s.__setitem__("n", 2), True),
         (lambda s: s.rotate_id(), True),
     ],

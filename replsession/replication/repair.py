@@ -57,6 +57,9 @@ from replsession.replication.rounds import LEAVES, Round, Rounds
 from replsession.session.delta import Delta
 from replsession.session.store import Store
 
+NAMES_FACTOR = 4
+"""Names remembered for each member that may be up; as the view remembers them."""
+
 
 @dataclass(slots=True)
 class Repairer:
@@ -76,6 +79,10 @@ class Repairer:
         for name in ready.values():
             # Who has just come may have news until a round with it is finished.
             self.settled.setdefault(name, -inf)
+        if len(self.settled) > NAMES_FACTOR * self.peers.limits.members_max:
+            # Members that are started under ever new names, and killed: the longest unheard goes.
+            gone = [name for name in self.settled if name not in ready.values()]
+            del self.settled[min(gone, key=self.settled.__getitem__)]
         for peer in self.peers:
             if peer.outbox.needs_repair and peer.outbox.is_open:
                 peer.outbox.needs_repair = False

@@ -122,7 +122,7 @@ class Record:
         """What :meth:`values` returned last; None after a change."""
         self.limits: SessionLimits | None = None
         """What ``expiry.limits_of`` returned last; None after a change."""
-        self.shown: tuple[Seen, Values | None] | None = None
+        self.shown: tuple[Seen, Values] | None = None
         """Token and values of which :meth:`shows_more` last said that they show no more."""
         self.version: dict[MemberId, int] = {}
         self.complete = False
@@ -261,15 +261,14 @@ class Record:
 
         The answer is remembered for the same token and the same values: most requests only read.
         """
-        shown = self.shown
-        if shown is not None and shown[0] is seen and shown[1] is self.plain:
+        shown, plain = self.shown, self.values()
+        if shown is not None and shown[0] is seen and shown[1] is plain:
             return False
         version = seen.version
-        pairs = [(write.member, write.hlc) for write in self.attributes.values()]
-        for member, hlc in (*self.version.items(), *pairs):
-            if version.get(member, 0) < hlc:
+        for write in self.attributes.values():
+            if version.get(write.member, 0) < write.hlc:
                 return True
-        self.shown = (seen, self.plain)
+        self.shown = (seen, plain)
         return False
 
     def write(self, writes: dict[str, Write], plain: dict[str, bytes]) -> None:

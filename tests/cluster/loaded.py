@@ -25,10 +25,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from replsession import Session
 from tests.cluster.bridge import Network, network
 from tests.cluster.figures import summary
-from tests.cluster.guarantees import fresh, known
+from tests.cluster.guarantees import fresh, known, monotonic
 from tests.cluster.history import (
     CHECKERS,
     Held,
@@ -49,8 +48,7 @@ PAUSE_S = 0.015
 SHOWN_MAX = 20
 STAMP_S = 0.001
 """Stamps count milliseconds: of two writes within one, either may be the newer one."""
-PROMISED = (*CHECKERS, fresh, known) if hasattr(Session, "stale") else CHECKERS
-"""With tokens, which came together with ``stale``, browsers see what they wrote."""
+PROMISED = (*CHECKERS, fresh, known, monotonic)
 
 
 class Runner:

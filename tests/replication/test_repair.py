@@ -514,3 +514,15 @@ def test_the_older_write_loses_on_both_sides() -> None:
     hand.send(RepairRequest(41, 3, (), (delta,)))
 
     assert network.values("m1", some_key(3)) == {"x": b"\x09"}
+
+
+def test_names_of_members_that_come_once_and_vanish_are_bounded() -> None:
+    network, _ = ready_member(members_max=2)
+    repairer = node_of(network).repairer
+    repairer.settled |= {f"gone-{number}": float(number) for number in range(8)}
+    network.run(1.0)
+
+    # The longest unheard went, not the one that is up.
+    assert "m9" in repairer.settled
+    assert "gone-0" not in repairer.settled
+    assert len(repairer.settled) == 8

@@ -10,7 +10,7 @@ from replsession.identity import Key, MemberId
 from replsession.replication.pieces import whole
 from replsession.session.delta import REGISTER, Delta, Write
 from replsession.session.record import INTERVAL, SECRET, Merge, Record
-from replsession.session.stamp import Stamp
+from replsession.session.stamp import Seen, Stamp
 from tests.strategies import KEY, MEMBERS
 
 A, B, C = MEMBERS
@@ -318,3 +318,35 @@ def test_an_ended_session_does_not_sleep() -> None:
     record.destroy(Stamp(99, B), 100.0)
 
     assert not (record.asleep or record.released or record.unshared)
+
+
+def test_after_a_gap_more_was_shown_than_the_version_vouches_for() -> None:
+    record = born()
+    assert record.merge(stream(15, 20, x=b"\x02"), 0.0) is Merge.GAP
+    version = dict(record.version)
+
+    assert record.seen()[A] == 20 > version[A]
+    assert record.version == version
+
+
+def test_it_shows_more_until_the_token_names_every_write() -> None:
+    record = born()
+    before = Seen(record.seen(), 0)
+    assert not record.shows_more(before)
+    assert not record.shows_more(before), "remembered"
+    record.merge(stream(0, 5, B, y=b"\x02"), 0.0)
+
+    assert record.shows_more(before)
+    assert not record.shows_more(Seen(record.seen(), 0))
+    # Who has seen later writes of the same members has seen these, or what took their place.
+    assert not record.shows_more(Seen({A: 99, B: 99}, 0))
+    assert record.shows_more(Seen({A: 99, B: 4}, 0))
+
+
+def test_a_commit_without_a_write_shows_nothing() -> None:
+    record = born()
+    token = Seen(record.seen(), 0)
+    record.merge(stream(0, 50, B), 0.0)
+
+    assert record.version[B] == 50
+    assert not record.shows_more(token)
