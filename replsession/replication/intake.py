@@ -138,8 +138,8 @@ class Intake:
                 self.want(record.key, None, now)
 
     def fell_asleep(self, record: Record) -> None:
-        """Tell listeners of a session that is over here."""
-        if record.key.context in self.reported:
+        """Tell listeners of a session that is over here, if they have heard of it."""
+        if record.complete and record.key.context in self.reported:
             self.events.append(SessionExpired(record.key, record.value(SECRET) or b""))
 
     def take_access(self, access: Access, now: float) -> None:

@@ -84,9 +84,7 @@ class Reaper:
     def sweep(self, now: float) -> None:
         """Put what is over in the next bucket to sleep, and drop what nobody needs any more."""
         self.sweep_at = now + self.timing.sweep_interval_s
-        # Who joins has not heard everybody yet, and drops nothing of what it is given.
-        settled_at = self.settled_at(now) if self.intake.is_ready else -inf
-        writer = self.requests.me
+        settled_at, writer = self._settled_at(now), self.requests.me
         swept = self.store.sweep(self.bucket, now, settled_at, writer)
         for record in swept.fell_asleep:
             self._fell_asleep(record)
@@ -100,7 +98,7 @@ class Reaper:
         """Drop the longest asleep if sleeping records have become too many bytes."""
         if not self.store.sleepers.are_too_many:
             return
-        dropped = self.store.drop_surplus(self.settled_at(now))
+        dropped = self.store.drop_surplus(self._settled_at(now))
         self.metrics.sleeping_dropped += len(dropped)
         self._dropped(dropped)
 
@@ -157,7 +155,7 @@ class Reaper:
             record.released = True
         if is_over(record, now, self.timing, grace=False):
             if knows_no_later:
-                self._fell_asleep(self.store.put_to_sleep(over.key, now, self.settled_at(now)))
+                self._fell_asleep(self.store.put_to_sleep(over.key, now, self._settled_at(now)))
             return None
         if record.access == over.access:
             return None
@@ -166,6 +164,10 @@ class Reaper:
             self.requests.announced[over.key] = None
             record.access_sent = now
         return Access(over.key, record.access, now - record.accessed)
+
+    def _settled_at(self, now: float) -> float:
+        # Who joins has not heard everybody yet, and drops nothing of what it is given.
+        return self.settled_at(now) if self.intake.is_ready else -inf
 
     def _notice(self, key: Key) -> None:
         if not len(self.peers):

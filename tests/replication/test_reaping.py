@@ -102,6 +102,19 @@ def test_who_did_not_waits_for_the_grace_and_says_nothing() -> None:
     assert network.nodes["m1"].metrics.sessions_expired == 1
 
 
+def test_listeners_hear_nothing_of_the_end_of_what_was_never_whole() -> None:
+    network, hand, node = member()
+    node.report("/shop")
+    stamp = Stamp(9 << 16, NINE)
+    born = Stamp(5 << 16, NINE)
+    writes = {INTERVAL: Write(*stamp, REGISTER, WRITES[INTERVAL])}
+    hand.send_deltas(Delta(KEY, born, 1, {NINE: stamp.hlc}, writes, 0.0, stamp, 0.0))
+    hand.live(IDLE_S + GRACE_S + 1.0)
+
+    assert held(node).asleep
+    assert network.told("m1", SessionExpired) == []
+
+
 def test_notices_leave_together() -> None:
     network, hand, _ = member()
     keys = [some_key(number) for number in range(1, 21)]
