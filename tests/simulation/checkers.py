@@ -29,6 +29,7 @@ PIECES_MAX = 10
 RECORD_BYTES_MAX = 20_000
 """The most that the workload makes of one session."""
 TIMERS_PER_S_MAX = 40
+IDLE_BYTES_PER_S_MAX = 1000
 NAMES = (
     *("REAL", "HONEST", "PARTIAL", "RESURRECT", "BOUNDS", "ACKS", "CAUSAL", "HEARD"),
     *("READY", "AGREE", "NEWEST", "LOST", "LEAK", "QUIET", "GAPS", "GONE", "CRASH"),
@@ -357,6 +358,19 @@ def quiet(name: str, before: Quiet, after: Quiet) -> None:
     """QUIET: once all agree, reading sends no record, and no link goes."""
     if before != after:
         raise Failure("QUIET", f"{name}: {before} became {after}")
+
+
+def bytes_sent(copies: Sequence[Copy]) -> int:
+    """Return what all members have sent so far on links."""
+    return sum(copy.node.metrics.bytes_sent for copy in copies)
+
+
+def idle(copies: Sequence[Copy], before: int, seconds: float) -> None:
+    """QUIET: while nobody writes, both ends of a link together send at most 1 kB a second."""
+    links = sum(len(copy.node.membership.link_of) for copy in copies) / 2
+    rate = (bytes_sent(copies) - before) / seconds / max(links, 1.0)
+    if rate > IDLE_BYTES_PER_S_MAX:
+        raise Failure("QUIET", f"all: {rate:.0f} bytes a second on each link")
 
 
 def gaps(copies: Sequence[Copy]) -> None:

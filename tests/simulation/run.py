@@ -229,11 +229,13 @@ class Run:
             self.cluster.run(1.0)
         self.cluster.run(QUIET_S)
         before = [(copy, checkers.stillness(copy.node)) for copy in self.cluster.copies()]
+        sent = checkers.bytes_sent(self.cluster.copies())
         for _ in range(10):
             self.workload.read_somewhere()
             self.cluster.run(QUIET_S / 10)
         for copy, stillness in before:
             checkers.quiet(copy.name, stillness, checkers.stillness(copy.node))
+        checkers.idle(self.cluster.copies(), sent, QUIET_S)
 
     def _verdict(self, failure: str | None) -> Verdict:
         network = self.cluster.network
