@@ -12,31 +12,16 @@ nothing.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, MutableMapping, Sequence
-from typing import Any, Literal
-from urllib.parse import quote
+from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from typing import Any, Literal, Unpack
 
-from replsession.channel.channel import Channel
-from replsession.cluster import Cluster
-from replsession.concern import Concern, check_concern
-from replsession.errors import ClusterStartError, ConfigError
+from replsession.errors import ClusterStartError
+from replsession.web.application import Application as Behind
+from replsession.web.application import Options, arrived
 from replsession.web.cookies import CookieWriter
-from replsession.web.exchange import Exchange, Policy, Site, Unavailable
-from replsession.web.listeners import Listeners
-from replsession.web.manager import Manager
+from replsession.web.exchange import Exchange, Unavailable
 from replsession.web.refusal import cookies_of, refuse
-from replsession.web.settings import (
-    DEFAULT_MAX_AGE,
-    UNSET,
-    Unset,
-    check_choice,
-    check_context,
-    check_switch,
-    secrets_of,
-    session_limits,
-)
-from replsession.web.tracking import take
-from replsession.web.valve import DEFAULT_FILTER, Valve
+from replsession.web.settings import DEFAULT_MAX_AGE
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -67,27 +52,8 @@ class SessionMiddleware:
         https_only: Send the cookie over HTTPS only.
         domain: Domain of the cookie.
         partitioned: Partitioned cookie.
-        cluster: ``Cluster.local()`` by default; ``Cluster.lan("name")``; None: this process alone.
-        context: The application's name in the cluster; applications share sessions by it.
-        max_inactive_interval: Seconds without a request after which a session is over. Unset:
-            ``max_age`` if that was passed, else 1800; None: never.
-        lifetime: Seconds after its birth at which a session is over in any case; None: never.
-        url_tracking: Also take the id from ``;jsessionid=`` in the path.
-        valve: Paths without session work, as regular expressions; see :class:`Valve`.
-        listeners: Objects that hear of sessions; see ``replsession.web.listeners``.
-        notify_listeners_on_replication: Whether they hear of what other members did.
-        expire_sessions_on_shutdown: Whether a graceful stop ends, on all members, the sessions that
-            this one served last, as far as it knows. Source: Tomcat's ``expireSessionsOnShutdown``.
-        required: Whether a cluster that cannot start stops the application.
-        concern: How many other members must hold a write before the response starts: ``async`` for
-            none, ``one``, ``majority``, ``all``; see :mod:`replsession.concern`.
-        ack_timeout_s: Longest wait for them, seconds above 0, at most 60.
-        on_shortfall: If too few do: ``error`` answers 503, ``warn`` answers and logs. The write is
-            never undone.
-        expected_members: How many members the cluster is meant to have, for ``majority`` and
-            ``all``; None: as many as were seen.
-        stale: When the client has seen more than this member can get within 250 ms: ``serve`` what
-            is here with ``session.stale`` set, or ``error``: 503.
+        options: ``cluster``, ``context``, ``concern`` and what else all front doors take: see
+            :class:`replsession.web.application.Application`.
 
     Raises:
         ConfigError: a value is not allowed; it names field, what was given and what is allowed.
@@ -104,51 +70,14 @@ class SessionMiddleware:
         https_only: bool = False,
         domain: str | None = None,
         partitioned: bool = False,
-        *,
-        cluster: Cluster | Unset | None = UNSET,
-        context: str = "/",
-        max_inactive_interval: float | Unset | None = UNSET,
-        lifetime: float | None = None,
-        url_tracking: bool = False,
-        valve: Valve | str | Sequence[str] | None = DEFAULT_FILTER,
-        listeners: Sequence[object] = (),
-        notify_listeners_on_replication: bool = True,
-        expire_sessions_on_shutdown: bool = False,
-        required: bool = False,
-        concern: Concern = "async",
-        ack_timeout_s: float = 1.0,
-        on_shortfall: Literal["error", "warn"] = "error",
-        expected_members: int | None = None,
-        stale: Literal["serve", "error"] = "serve",
+        **options: Unpack[Options],
     ) -> None:
         self.app = app
-        secrets = secrets_of(secret_key)
-        check_context(context)
-        check_switch("url_tracking", url_tracking)
-        check_switch("notify_listeners_on_replication", notify_listeners_on_replication)
-        check_switch("expire_sessions_on_shutdown", expire_sessions_on_shutdown)
-        check_switch("required", required)
-        check_choice("on_shortfall", on_shortfall, ("error", "warn"))
-        check_choice("stale", stale, ("serve", "error"))
-        asked = check_concern(concern, ack_timeout_s, expected_members)
-        self._policy = Policy(asked, on_shortfall, stale)
-        self._url_tracking = url_tracking
-        self._valve = valve if isinstance(valve, Valve) else Valve(valve)
         self._cookies = CookieWriter(
             session_cookie, path, same_site, https_only, domain, partitioned, max_age
         )
-        limits = session_limits(max_age, max_inactive_interval, lifetime)
-        heard = Listeners(listeners, context)
-        self._channel = _channel(cluster, secrets[0], required=required)
-        self._manager = Manager(
-            self._channel,
-            context,
-            secrets,
-            limits,
-            heard,
-            notify_on_replication=notify_listeners_on_replication,
-            expire_on_stop=expire_sessions_on_shutdown,
-        )
+        self._behind = Behind(secret_key, max_age, **options)
+        self._channel = self._behind.channel
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection: http and websocket get a session, lifespan drives the cluster."""
@@ -207,26 +136,16 @@ class SessionMiddleware:
             exchange.proceed()
 
     def _exchange(self, scope: Scope) -> Exchange:
+        headers = scope["headers"]
         path = scope["path"]
-        token = None
-        site = None
-        if self._url_tracking:
-            taken = take(path, scope.get("raw_path"))
-            if taken.path != path:
-                # In place, so that servers do not write the token into their access log either.
-                scope["path"], scope["raw_path"] = path, _ = taken.path, taken.raw_path
-            token = taken.token
-            site = _site(scope, taken.path, taken.raw_path)
-        is_filtered = not self._valve.admits(path)
-        return Exchange(
-            self._manager,
-            self._cookies,
-            scope["headers"],
-            token,
-            site,
-            path=path,
-            is_filtered=is_filtered,
-            policy=self._policy,
+        if not self._behind.url_tracking:
+            return self._behind.exchange(self._cookies, headers, path)
+        came = arrived(path, scope.get("raw_path"), scope.get("scheme", "http"), _host(headers))
+        if came.path != path:
+            # In place, so that servers do not write the token into their access log either.
+            scope["path"], scope["raw_path"] = came.path, came.raw_path
+        return self._behind.exchange(
+            self._cookies, headers, came.path, token=came.token, site=came.site
         )
 
     async def _lifespan(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -248,22 +167,8 @@ class SessionMiddleware:
             raise
 
 
-def _channel(cluster: Cluster | Unset | None, secret: str, *, required: bool) -> Channel:
-    if isinstance(cluster, Unset):
-        cluster = Cluster.local()
-    if cluster is None:
-        return Channel(None)
-    if not isinstance(cluster, Cluster):
-        raise ConfigError("cluster", cluster, "Cluster.local(), Cluster.lan(name), or None")
-    return cluster.attach(secret, required=required)
-
-
-def _site(scope: Scope, path: str, raw_path: bytes | None) -> Site:
-    host = ""
-    for name, value in scope["headers"]:
+def _host(headers: Iterable[tuple[bytes, bytes]]) -> str:
+    for name, value in headers:
         if name == b"host":
-            host = value.decode("latin-1")
-            break
-    # ASGI lets servers leave out the raw path, and some put the query behind it.
-    raw = quote(path) if raw_path is None else raw_path.partition(b"?")[0].decode("latin-1")
-    return Site(scope.get("scheme", "http"), host, raw)
+            return value.decode("latin-1")
+    return ""

@@ -49,7 +49,7 @@ async def nothing(session: Session) -> object:
 
 
 def metrics_of(middleware: SessionMiddleware) -> dict[str, int]:
-    return middleware._manager.metrics.as_dict()
+    return middleware._behind.manager.metrics.as_dict()
 
 
 def records_of(middleware: SessionMiddleware) -> list[Mapping[str, bytes]]:

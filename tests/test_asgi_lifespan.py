@@ -149,9 +149,9 @@ def test_a_read_only_request_sends_no_message() -> None:
         until(lambda: all(len(c.member.node.membership.view) for c in channels), "both up")
         browser = Browser(one)
         anyio.run(with_one, browser, site(counter), 1)
-        received = other._manager.metrics
+        received = other._behind.manager.metrics
         until(lambda: received.deltas_received == 1, "the write on the other")
-        sent = one._manager.metrics
+        sent = one._behind.manager.metrics
         until(lambda: sent.deltas_acknowledged == 1, "its acknowledgement")
         until_quiet(lambda: (sent.frames_sent, received.frames_sent))
         before = sent.as_dict()

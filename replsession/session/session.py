@@ -16,13 +16,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from types import MappingProxyType
+from typing import Self
 
 from replsession.concern import Concern
 from replsession.config import is_number
-from replsession.errors import (
-    SessionError,
-    UnserializableAttribute,
-)
+from replsession.errors import SessionError, UnserializableAttribute
 from replsession.identity import Key, public_id
 from replsession.session.change import Change
 from replsession.session.context import Identity, Loaded, SessionContext
@@ -60,7 +58,7 @@ class Session(Attributes):
     """Names of attributes that are there, but can't be decoded here."""
 
     @classmethod
-    def attached(cls, context: SessionContext, loaded: Loaded | None) -> Session:
+    def attached(cls, context: SessionContext, loaded: Loaded | None) -> Self:
         """Return the session of a request, over what the request found; None: a new one."""
         # Not by __init__, whose arguments are those of dict: this is done for every request.
         session = cls.__new__(cls)
@@ -69,7 +67,7 @@ class Session(Attributes):
         return session
 
     @classmethod
-    def lazy(cls, context: SessionContext) -> Session:
+    def lazy(cls, context: SessionContext) -> Self:
         """Return the session of a filtered request: looked up when it is first touched."""
         session = cls.__new__(cls)
         session._context = context

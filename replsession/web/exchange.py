@@ -84,6 +84,7 @@ class Exchange:
         site: Where the request arrived; None: URLs are not rewritten.
         path: Of the request, decoded, without an id.
         is_filtered: The valve keeps this request away from session work.
+        session_class: What the application gets, in the habits of its framework.
     """
 
     __slots__ = (
@@ -98,6 +99,7 @@ class Exchange:
         "_policy",
         "_printed",
         "_seen",
+        "_session_class",
         "_site",
         "_stale",
         "_url_token",
@@ -117,6 +119,7 @@ class Exchange:
         path: str,
         is_filtered: bool,
         policy: Policy = DEFAULT_POLICY,
+        session_class: type[Session] = Session,
     ) -> None:
         self._manager = manager
         self._cookies = cookies
@@ -125,6 +128,7 @@ class Exchange:
         self._site = site
         self._path = path
         self._policy = policy
+        self._session_class = session_class
         self._came_in_cookie = self._came_in_url = False
         self._printed: str | None = None
         self._pending: Pending | None = None
@@ -135,11 +139,11 @@ class Exchange:
         self.is_started = False
         if is_filtered:
             manager.metrics.requests_filtered += 1
-            self.session = Session.lazy(self)
+            self.session = session_class.lazy(self)
         else:
             loaded = self._find()
             if self._pending is None:
-                self.session = Session.attached(self, loaded)
+                self.session = session_class.attached(self, loaded)
 
     @property
     def limits(self) -> Limits:
@@ -160,7 +164,7 @@ class Exchange:
         """
         loaded = self._found_at_last()
         if self._pending is None:
-            self.session = Session.attached(self, loaded)
+            self.session = self._session_class.attached(self, loaded)
             if self._stale is not None and self._policy.stale == "error":
                 raise Unavailable("this member does not have the newest state of your session")
 

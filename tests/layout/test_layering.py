@@ -24,7 +24,7 @@ PACKAGE = "replsession"
 
 LEVELS: tuple[tuple[str, ...], ...] = (
     ("__init__", "__main__"),
-    ("cli", "asgi", "wsgi", "flask", "django", "fastapi", "litestar", "pyramid"),
+    ("cli", "asgi", "wsgi", "flask", "quart", "django", "litestar", "starsessions"),
     ("web",),
     ("cluster",),
     ("channel", "settings"),
@@ -39,6 +39,15 @@ LEVELS: tuple[tuple[str, ...], ...] = (
     ("errors",),
 )
 """The highest first."""
+
+FRAMEWORKS = {
+    "flask": {"flask", "markupsafe", "werkzeug"},
+    "quart": {"quart", "werkzeug"},
+    "django": {"django", "asgiref"},
+    "litestar": {"litestar"},
+    "starsessions": {"starsessions"},
+}
+"""What a front door that is named after a framework may import: nobody else imports the door."""
 
 NARROWER = {"settings": {"config", "identity", "errors"}}
 """Rooms that may import less than all that lies below them."""
@@ -148,6 +157,7 @@ def imports_of_extras(source: Source) -> Iterator[str]:
     """Yield every import that fails where the package was installed without extras."""
     settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     installed = {Requirement(text).name for text in settings["project"]["dependencies"]}
+    installed |= FRAMEWORKS.get(room_of(source), set())
     for imported in imports(source):
         name = imported.name.split(".")[0]
         if imported.when_typing or not imported.when_loaded:
@@ -199,6 +209,7 @@ Checker = Callable[[Source], Iterable[str]]
         (impure_imports, "node.py", "from random import Random\ndice = Random()"),
         # without extras
         (imports_of_extras, "asgi.py", "from starlette.requests import Request"),
+        (imports_of_extras, "flask.py", "import django"),
         (imports_of_extras, "channel/waiting.py", "try:\n    import trio\nexcept ImportError: ..."),
         # the demo
         (private_imports_of_the_demo, "demo", "from replsession.cluster import Cluster"),

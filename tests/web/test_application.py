@@ -1,0 +1,87 @@
+"""What all front doors share: an exchange for each request, and the path without the id."""
+
+from __future__ import annotations
+
+import pytest
+
+from replsession import Session
+from replsession.web.application import Application, Arrived, arrived
+from replsession.web.cookies import CookieWriter
+from replsession.web.exchange import Site
+
+TOKEN = "some.token"
+
+
+def application(**options: object) -> Application:
+    return Application("secret", None, cluster=None, **options)  # type: ignore[arg-type]
+
+
+def cookies() -> CookieWriter:
+    return CookieWriter("session", "/", "lax", False, None, False, None)
+
+
+@pytest.mark.parametrize(
+    ("path", "raw_path", "come"),
+    [
+        ("/cart", b"/cart", ("/cart", b"/cart", None, "/cart")),
+        (
+            f"/cart;jsessionid={TOKEN}",
+            f"/cart;jsessionid={TOKEN}".encode(),
+            ("/cart", b"/cart", TOKEN, "/cart"),
+        ),
+        (
+            f"/a b;jsessionid={TOKEN}",
+            f"/a%20b;jsessionid={TOKEN}?page=2".encode(),
+            ("/a b", b"/a%20b?page=2", TOKEN, "/a%20b"),
+        ),
+        # Where the server does not say what was sent, nothing is taken off.
+        (
+            f"/a b;jsessionid={TOKEN}",
+            None,
+            (f"/a b;jsessionid={TOKEN}", None, None, "/a%20b%3Bjsessionid%3Dsome.token"),
+        ),
+    ],
+)
+def test_the_id_is_taken_off_the_path(
+    path: str, raw_path: bytes | None, come: tuple[str, bytes | None, str | None, str]
+) -> None:
+    bare, raw, token, site_path = come
+    expected = Arrived(bare, raw, token, Site("http", "shop.example", site_path))
+    assert arrived(path, raw_path, "http", "shop.example") == expected
+
+
+def test_a_session_goes_from_one_exchange_to_the_next() -> None:
+    behind = application()
+    first = behind.exchange(cookies(), [], "/")
+    first.session["n"] = 1
+    headers: list[tuple[bytes, bytes]] = []
+    assert first.start(headers) is None
+    (cookie,) = [value for name, value in headers if name == b"set-cookie"]
+
+    second = behind.exchange(cookies(), [(b"cookie", cookie.partition(b";")[0])], "/")
+    assert dict(second.session) == {"n": 1}
+    in_url = cookie.partition(b";")[0].partition(b"=")[2].decode()
+    third = behind.exchange(cookies(), [], "/", token=in_url)
+    assert dict(third.session) == {"n": 1}
+
+
+def test_a_front_door_may_have_a_class_of_its_own() -> None:
+    class Own(Session):
+        pass
+
+    behind = application(session_class=Own, valve=r".*\.css")
+    assert type(behind.exchange(cookies(), [], "/").session) is Own
+    assert type(behind.exchange(cookies(), [], "/site.css").session) is Own
+
+
+def test_the_valve_keeps_a_path_away_from_session_work() -> None:
+    behind = application(valve=r".*\.css")
+    assert behind.exchange(cookies(), [], "/site.css").is_filtered
+    assert not behind.exchange(cookies(), [], "/cart").is_filtered
+
+
+def test_the_policy_is_what_was_given() -> None:
+    behind = application(concern="all", ack_timeout_s=2, stale="error", on_shortfall="warn")
+    policy = behind.policy
+    assert (policy.asked.concern, policy.asked.timeout_s) == ("all", 2.0)
+    assert (policy.stale, policy.on_shortfall) == ("error", "warn")
