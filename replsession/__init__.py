@@ -43,6 +43,7 @@ valve           keeps paths away from session work
 from __future__ import annotations
 
 from replsession.asgi import SessionMiddleware
+from replsession.channel.administration import SessionInfo
 from replsession.cluster import Cluster
 from replsession.errors import (
     ClusterStartError,
@@ -67,6 +68,7 @@ __all__ = [
     "Session",
     "SessionError",
     "SessionEvent",
+    "SessionInfo",
     "SessionListener",
     "SessionMiddleware",
     "SessionTooLarge",

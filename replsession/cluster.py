@@ -7,33 +7,30 @@ member, so that two middlewares of one application do not become two members.
 
 from __future__ import annotations
 
-import ipaddress
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
-from replsession.channel.addresses import check_bind
+from replsession.channel import administration
+from replsession.channel.administration import SessionInfo
 from replsession.channel.channel import Channel
-from replsession.channel.multicast import check_group
-from replsession.channel.resolver import check_seeds
+from replsession.channel.options import check_name, is_loopback, refuse_unknown, settings_of
 from replsession.config import (
     AUTO_BIND_PORTS,
     MULTICAST_GROUP,
     MULTICAST_PORT,
     RECEIVER_PORT,
     ClusterSettings,
-    NodeConfig,
     Timing,
-    is_number,
 )
-from replsession.errors import ConfigError
+from replsession.errors import ConfigError, SessionError
 from replsession.metrics import Metrics
 from replsession.security.keys import check_secret
+from replsession.session.principals import check_principal
 
 _TIMING = Timing()
 LOCAL_NAME = "local"
-NAME_CHARACTERS_MAX = 64
 
 
 class Cluster:
@@ -67,14 +64,14 @@ class Cluster:
         Raises:
             ConfigError: a value is not allowed.
         """
-        _refuse_unknown(options)
-        settings = _settings(LOCAL_NAME, on_this_host=True, **options)
-        if settings.bind not in ("auto", "lo", "lo0") and not _is_loopback(settings.bind):
+        refuse_unknown(options)
+        settings = settings_of(LOCAL_NAME, on_this_host=True, **options)
+        if settings.bind not in ("auto", "lo", "lo0") and not is_loopback(settings.bind):
             raise ConfigError(
                 "bind", settings.bind, "a loopback address; Cluster.lan(name) has members elsewhere"
             )
         for seed in settings.seeds:
-            if not _is_loopback(seed.partition(":")[0]):
+            if not is_loopback(seed.partition(":")[0]):
                 allowed = "loopback addresses; Cluster.lan(name) has members elsewhere"
                 raise ConfigError("seeds", seed, allowed)
         return cls(settings)
@@ -120,9 +117,9 @@ class Cluster:
         Raises:
             ConfigError: a value is not allowed.
         """
-        _check_name("name", name)
+        check_name("name", name)
         return cls(
-            _settings(
+            settings_of(
                 name,
                 on_this_host=False,
                 secret=secret,
@@ -207,6 +204,70 @@ class Cluster:
         """Counters of this process's member."""
         return Metrics() if self._channel is None else self._channel.metrics
 
+    def sessions(self, context: str | None = None) -> Iterator[SessionInfo]:
+        """
+        Yield the sessions that this process's member knows: in memory, so all of the cluster.
+
+        Args:
+            context: Of this application only; None: of all.
+
+        Raises:
+            SessionError: no application of this process uses this cluster.
+        """
+        return administration.sessions(self._used().member, context)
+
+    def sessions_of(self, principal: str, context: str | None = None) -> list[SessionInfo]:
+        """
+        Return the sessions of which ``session.principal`` is this, the last used first.
+
+        Raises:
+            SessionError: no application of this process uses this cluster.
+        """
+        channel = self._used()
+        return administration.sessions_of(
+            channel.member, _contexts(channel, context), check_principal(principal)
+        )
+
+    def invalidate(self, session_id: str, context: str = "/") -> bool:
+        """
+        End one session on all members, by its public id (``session.id``, ``SessionInfo.id``).
+
+        Returns:
+            Whether there was one with this id.
+
+        Raises:
+            SessionError: no application of this process uses this cluster.
+        """
+        return administration.end(self._used().member, context, session_id)
+
+    def invalidate_all(self, principal: str, context: str | None = None) -> int:
+        """
+        Log somebody out everywhere: end all sessions of which ``session.principal`` is this.
+
+        Also those on members that are cut off now, as soon as they return, and those that begin
+        there meanwhile. Who logs in where this is known begins anew.
+
+        Args:
+            principal: As it was given to ``session.principal``.
+            context: In this application only; None: in all.
+
+        Returns:
+            How many sessions were live here.
+
+        Raises:
+            SessionError: no application of this process uses this cluster.
+        """
+        channel = self._used()
+        return administration.end_all(
+            channel.member, _contexts(channel, context), check_principal(principal)
+        )
+
+    def _used(self) -> Channel:
+        if self._channel is None:
+            raise SessionError("no application of this process uses this cluster yet")
+        self._channel.ensure_started()
+        return self._channel
+
     def attach(self, secret_key: str, *, required: bool) -> Channel:
         """
         Return the channel for an application with this secret key; called by middlewares.
@@ -239,16 +300,6 @@ class Cluster:
 
 _local_channels: dict[ClusterSettings, Channel] = {}
 
-_OPTIONS = (
-    "secret",
-    "bind",
-    "port",
-    "auto_bind",
-    "member_name",
-    "multicast",
-    "seeds",
-    *Timing.__dataclass_fields__,
-)
 _VARIABLES = {
     "name": "REPLSESSION_CLUSTER",
     "secret": "REPLSESSION_SECRET",
@@ -259,75 +310,10 @@ _VARIABLES = {
 }
 
 
-def _refuse_unknown(options: dict[str, Any]) -> None:
-    for option, value in options.items():
-        if option not in _OPTIONS:
-            # Not the value itself: it may be a secret under another name.
-            given = f"a {type(value).__name__}"
-            raise ConfigError(option, given, f"no such option, but {', '.join(_OPTIONS)}")
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.IPv4Address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
-
-
-def _settings(
-    name: str,
-    *,
-    on_this_host: bool,
-    secret: str | None = None,
-    bind: str = "auto",
-    port: int = RECEIVER_PORT,
-    auto_bind: int = AUTO_BIND_PORTS,
-    member_name: str | None = None,
-    multicast: tuple[str, int] | None = (MULTICAST_GROUP, MULTICAST_PORT),
-    seeds: tuple[str, ...] = (),
-    **timing: float,
-) -> ClusterSettings:
-    _refuse_unknown(dict(timing))
-    if secret is not None and (not isinstance(secret, str) or not secret):
-        raise ConfigError("secret", f"a {type(secret).__name__}", "a text that is not empty")
-    check_bind(bind)
-    _check_integer("port", port, 1, 65535)
-    _check_integer("auto_bind", auto_bind, 1, 65535)
-    if member_name is not None:
-        _check_name("member_name", member_name)
-    if multicast is not None:
-        if not isinstance(multicast, tuple) or len(multicast) != 2:
-            raise ConfigError("multicast", multicast, "(group, port), or None")
-        check_group(*multicast)
-    seeds = check_seeds(seeds)
-    if not on_this_host and secret is not None:
-        check_secret(secret)
-    return ClusterSettings(
-        name,
-        secret,
-        bind,
-        port,
-        auto_bind,
-        member_name,
-        multicast,
-        on_this_host,
-        NodeConfig(timing=Timing(**timing)),
-        seeds,
-    )
-
-
-def _check_name(field: str, name: object) -> None:
-    if (
-        not isinstance(name, str)
-        or not 1 <= len(name) <= NAME_CHARACTERS_MAX
-        or not name.isprintable()
-    ):
-        raise ConfigError(field, name, f"1 to {NAME_CHARACTERS_MAX} printable characters")
-
-
-def _check_integer(field: str, value: object, least: int, most: int) -> None:
-    if not is_number(value) or not isinstance(value, int) or not least <= value <= most:
-        raise ConfigError(field, value, f"a whole number, {least} to {most}")
+def _contexts(channel: Channel, context: str | None) -> list[str]:
+    if context is not None:
+        return [context]
+    return sorted({*channel.contexts, *administration.contexts(channel.member)})
 
 
 def _integer(field: str, text: str) -> int:

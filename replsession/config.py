@@ -27,6 +27,10 @@ AUTO_BIND_PORTS = 100
 MAX_INACTIVE_INTERVAL_S = 1800
 """Source of the five: Tomcat's ``McastService``, ``NioReceiver`` and ``StandardContext``."""
 
+INTERNAL_RECORDS_S = 7 * 24 * 3600.0
+"""How long the end of all sessions of a principal is remembered after it was last said: longer than
+any member is likely to be cut off from the others and return with sessions of its own."""
+
 PIECES_OPEN_MIN = 5
 """Ways in which records in pieces come over one link at the same time."""
 

@@ -36,11 +36,20 @@ class Address(NamedTuple):
         return f"{self.host}:{self.port}"
 
 
+INTERNAL = "\0"
+"""Begins the context of records that members keep for themselves: no application has such a one."""
+
+
 class Key(NamedTuple):
     """Where a record is kept: the application's name in the cluster, and the locator."""
 
     context: str
     locator: bytes
+
+    @property
+    def is_internal(self) -> bool:
+        """Whether this is no session, but something that members keep for themselves."""
+        return self.context[:1] == INTERNAL
 
 
 def hash_of_secret(secret: bytes) -> bytes:

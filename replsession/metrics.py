@@ -55,6 +55,10 @@ class Metrics:
     """Sessions unknown here that were over when they came."""
     writers_renamed: int = 0
     """Times that this member went on under a new name in its stamps."""
+    sessions_ended_with_principal: int = 0
+    """Sessions ended because all those of their principal were, by its bound, or by hand."""
+    principals_bounded: int = 0
+    """Logins by which a principal had more sessions than it may, each ended one counted."""
     sessions_unwritable: int = 0
     """Sessions ended because no stamp can follow one of theirs."""
     deltas_too_long: int = 0

@@ -92,7 +92,7 @@ class Node:
         self.peers, self.intake, self.requests = rooms.peers, rooms.intake, rooms.requests
         self.repairer, self.transfers = rooms.repairer, rooms.transfers
         self.stream, self.inbox, self.waits = rooms.stream, rooms.inbox, rooms.waits
-        self.reaper = rooms.reaper
+        self.reaper, self.principals = rooms.reaper, rooms.principals
         self.waits.freshness.is_whole = self._is_whole
         self._readers: dict[LinkId, FrameReader] = {}
         self._datagrams: list[bytes] = []

@@ -97,6 +97,8 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
         ({"notify_listeners_on_replication": 0}, "notify_listeners_on_replication"),
         ({"expire_sessions_on_shutdown": "no"}, "expire_sessions_on_shutdown"),
         ({"required": None}, "required"),
+        ({"max_sessions_per_principal": 0}, "max_sessions_per_principal"),
+        ({"max_sessions_per_principal": 1.0}, "max_sessions_per_principal"),
         ({"concern": "some"}, "concern"),
         ({"concern": None}, "concern"),
         ({"concern": 1}, "concern"),

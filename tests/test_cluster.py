@@ -13,8 +13,12 @@ from typing import Any
 import anyio
 import pytest
 
-from replsession import Cluster, ConfigError, Session, SessionMiddleware
+from replsession import Cluster, ConfigError, Session, SessionError, SessionMiddleware
+from replsession.identity import Key
 from replsession.security.keys import DOCUMENTED_SECRETS
+from replsession.session.change import Change
+from replsession.session.codec import encode
+from replsession.session.record import PRINCIPAL, SECRET
 from tests.browser import Browser, Page, site
 from tests.channel.running import free_port, some_group, until
 from tests.web.test_manager import Told
@@ -532,3 +536,37 @@ def test_a_fork_gets_a_member_of_its_own(when: str) -> None:
     if when == "started":
         # Both ran at the same time, so each had to have a port of its own.
         assert parent[3] != address
+
+
+class TestAdministration:
+    def test_asks_for_an_application(self) -> None:
+        cluster = Cluster.local(port=free_port())
+        for call in (cluster.sessions, lambda: cluster.sessions_of("a")):
+            with pytest.raises(SessionError, match="no application"):
+                call()
+        with pytest.raises(SessionError, match="no application"):
+            cluster.invalidate("x" * 24)
+        with pytest.raises(SessionError, match="no application"):
+            cluster.invalidate_all("alice")
+
+    def test_lists_and_ends_sessions(self) -> None:
+        cluster = Cluster.local(port=free_port(), multicast=None)
+        channel = cluster.attach("some-secret", required=False)
+        try:
+            channel.register("/", None, sessions_max=2)
+            writes: dict[str, bytes | None] = {SECRET: b"h" * 16, PRINCIPAL: encode("", "alice")}
+            for number in range(3):
+                key = Key("/", bytes([number]) * 12)
+                channel.commit((Change(key, dict(writes), birth=True),))
+            assert [info.principal for info in cluster.sessions()] == ["alice"] * 2
+            found = cluster.sessions_of("alice")
+            assert cluster.sessions_of("alice", "/shop") == []
+            assert cluster.invalidate(found[0].id)
+            assert [info.id for info in cluster.sessions("/")] == [found[1].id]
+            assert cluster.invalidate_all("alice", "/shop") == 0
+            assert cluster.invalidate_all("alice") == 1
+            assert list(cluster.sessions()) == []
+            with pytest.raises(ValueError, match="principal"):
+                cluster.invalidate_all("")
+        finally:
+            channel.stop_thread()

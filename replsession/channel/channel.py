@@ -62,6 +62,8 @@ class Channel:
         self.contexts: dict[str, None] = {}
         self.expiring: dict[str, None] = {}
         """Applications whose sessions end when this process stops."""
+        self.sessions_max: dict[str, int] = {}
+        """How many sessions a principal may have, in applications that bound it."""
         self._keys = (
             None
             if settings is None or settings.secret is None
@@ -120,7 +122,12 @@ class Channel:
         return READY if self.member.node.is_ready else "state transfer"
 
     def register(
-        self, context: str, receiver: Receiver | None, *, expire_on_stop: bool = False
+        self,
+        context: str,
+        receiver: Receiver | None,
+        *,
+        expire_on_stop: bool = False,
+        sessions_max: int | None = None,
     ) -> None:
         """
         Add an application.
@@ -129,8 +136,13 @@ class Channel:
             context: Its name.
             receiver: Gets the events of its sessions; None: nobody listens.
             expire_on_stop: Whether a graceful stop ends the sessions that were served last here.
+            sessions_max: How many sessions a principal may have; None: any number.
         """
         self.contexts[context] = None
+        if sessions_max is not None:
+            self.sessions_max[context] = sessions_max
+            if self._member is not None:
+                self._bound(self._member)
         if expire_on_stop:
             self.expiring[context] = None
         if receiver is not None:
@@ -326,8 +338,13 @@ class Channel:
                 self._earlier = None
                 for context in self.dispatcher.receivers:
                     member.node.report(context)
+                self._bound(member)
                 self._member = member
             return self._member
+
+    def _bound(self, member: LocalMember) -> None:
+        with member.lock:
+            member.node.principals.sessions_max.update(self.sessions_max)
 
     def _tell_alone(self, member: LocalMember) -> None:
         events, member.told = member.told, []

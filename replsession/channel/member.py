@@ -29,6 +29,7 @@ from replsession.replication.waits import Waiting
 from replsession.session.change import Change
 from replsession.session.context import Identity, Loaded
 from replsession.session.expiry import limits_of
+from replsession.session.principals import login_of
 from replsession.session.record import SECRET, Record
 from replsession.session.stamp import Seen
 
@@ -147,6 +148,7 @@ class LocalMember:
         # A token that says nothing asks for nothing.
         if seen.version and record.shows_more(seen):
             news = Seen({**seen.version, **record.seen()}, seen.clock)
+        login = None if record.indexed is None else login_of(record)
         return Loaded(
             identity,
             values,
@@ -154,6 +156,7 @@ class LocalMember:
             record.accessed_before + offset,
             limits_of(record),
             news,
+            principal=None if login is None else login.name,
         )
 
     def reserve(self, key: Key) -> Seen:

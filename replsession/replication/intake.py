@@ -6,6 +6,7 @@ Rules of this file (docs/design.md; each has a simulation that fails without it)
 1. Nobody wipes, and forgetting is remembered: news of an unknown session whose tombstone may have
    been dropped here do not create it; it is buried with a new tombstone, which is sent on. Only a
    member that is ready judges, since one that is joining has not yet seen what it must know.
+   What members keep for themselves is never ended, so it is never buried either.
 2. A tombstone at or past its retention is not taken: repair would hand it round for ever.
 3. A sleeping session stays so whatever comes of it, but for a fresher access. Who sends it as if it
    were awake, and lacks something of it, gets it.
@@ -14,6 +15,7 @@ Rules of this file (docs/design.md; each has a simulation that fails without it)
    only a part was known, if it is over when the rest comes.
 5. A record made without the birth of its session is asked for, whole, until one came from a holder
    that has all of it.
+8. A session ends on arrival if all those of its principal were ended (``principals.py``).
 9. Stamps raise the clock. They are never compared with a wall clock.
 """
 
@@ -41,6 +43,10 @@ REQUESTS_MAX = 5
 
 def _nobody(key: Key) -> None:
     """Nobody puts pieces together."""
+
+
+def _no_judge(record: Record, now: float) -> None:
+    """Nobody knows whose sessions have ended."""
 
 
 @dataclass(slots=True)
@@ -81,6 +87,8 @@ class Intake:
     """Tombstones and sleeping records that the sender of the news does not know: for it."""
     tracked: dict[Key, int] = field(default_factory=dict)
     """Sessions with open tickets; ``acks.py`` keeps it."""
+    came: Callable[[Record, float], None] = _no_judge
+    """Is told of what may end because of its principal, or end others."""
     lost_pieces: Callable[[Key], None] = _nobody
     """Is told of a record of which a piece was refused."""
     confirmed: list[tuple[MemberId, Key, int]] = field(default_factory=list)
@@ -94,7 +102,9 @@ class Intake:
             Whether all that *delta* stands for and follows is here, so that it could be served.
         """
         self._observe(delta)
-        if delta.destroyed and delta.destroyed_age_s >= self.timing.tombstone_retention_s:
+        if delta.destroyed and (
+            delta.key.is_internal or delta.destroyed_age_s >= self.timing.tombstone_retention_s
+        ):
             return True
         record = self._known(delta.key, now)
         before = None
@@ -108,6 +118,8 @@ class Intake:
         was_complete = record.complete
         merge = record.merge(delta, now)
         self._settle(record, delta, merge, accessed, now)
+        if record.indexed is not None or (delta.key.is_internal and merge is not Merge.KNOWN):
+            self.came(record, now)
         self._judge(record, delta, merge, sender, now)
         if record.is_served and not (was_complete and delta.asleep_s is None):
             self._doze(record, delta, now, is_new=not was_complete)
@@ -196,7 +208,9 @@ class Intake:
                 self.clock.observe(write.hlc)
 
     def _bury(self, delta: Delta, now: float) -> bool:
-        if delta.destroyed or not self.is_ready or not self.store.is_forgotten(delta.born):
+        if delta.destroyed or delta.key.is_internal:
+            return False
+        if not self.is_ready or not self.store.is_forgotten(delta.born):
             return False
         self.metrics.sessions_buried += 1
         record = Record.from_delta(delta, now)

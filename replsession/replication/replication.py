@@ -21,6 +21,7 @@ from replsession.replication.intake import Intake
 from replsession.replication.joining import Transfers
 from replsession.replication.peers import Encoding, Peers
 from replsession.replication.pieces import whole
+from replsession.replication.principals import Principals
 from replsession.replication.reaping import Reaper
 from replsession.replication.relay import LinkedWith, Relay
 from replsession.replication.repair import Repairer
@@ -73,9 +74,11 @@ class Replication:
         peers.tracked = intake.tracked = tickets.tracked
         intake.lost_pieces = peers.lost_pieces
         self.waits = Waits(tickets, freshness, intake, peers, store, metrics)
+        self.principals = principals = Principals(store, peers, metrics, events, intake.reported)
         self.requests = Requests(
-            store, clock, me, wall_offset_s, peers, metrics, timing, freshness, now
+            store, clock, me, wall_offset_s, peers, metrics, timing, freshness, principals, now
         )
+        principals.stamp, intake.came = self.requests.stamp, principals.came
         self.repairer = Repairer(store, intake, peers, Rounds(timing, now))
         self.transfers = Transfers(
             store, intake, peers, limits, timing, me, Joiner(timing, now), wall_offset_s

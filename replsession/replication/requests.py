@@ -18,6 +18,7 @@ from replsession.metrics import Metrics
 from replsession.replication.freshness import Freshness, Lookup, behind, covers
 from replsession.replication.outbox import HELD_ALL, Item
 from replsession.replication.peers import Peers
+from replsession.replication.principals import Principals
 from replsession.session.change import Change
 from replsession.session.delta import REGISTER, Write
 from replsession.session.expiry import (
@@ -27,7 +28,8 @@ from replsession.session.expiry import (
     limits_of,
     lived_too_long,
 )
-from replsession.session.record import RESERVED_PREFIX, SECRET, Record
+from replsession.session.principals import epochs_key
+from replsession.session.record import PRINCIPAL, RESERVED_PREFIX, SECRET, Record
 from replsession.session.stamp import HybridClock, Seen, Stamp
 from replsession.session.store import Store
 
@@ -35,6 +37,7 @@ ACCESSES_IN_MESSAGE_MAX = 1000
 ACCESS_MESSAGES_AT_ONCE_MAX = 10
 """Ten thousand sessions a second: nearly two million that are accessed all the time, half an hour
 each. More are told late."""
+_NULL = b"\xf6"
 ACCESS_RESOLUTION_S = 0.1
 """Accesses of one session within so long are one; idle times are coarser than that anyway."""
 
@@ -51,6 +54,7 @@ class Requests:
     metrics: Metrics
     timing: Timing
     freshness: Freshness
+    principals: Principals
     announce_at: float
     announced: dict[Key, None] = field(default_factory=dict)
     """Sessions whose access is to be announced."""
@@ -76,6 +80,8 @@ class Requests:
             return self.freshness.begin(key, seen.version, now) or behind(key, seen.version, now)
         if secret_hash is not None and record.value(SECRET) != secret_hash:
             return None
+        if record.indexed is not None and self.principals.has_ended(record, now):
+            return None
         limits = limits_of(record)
         if record.asleep or is_over_here(record, limits, now):
             return None if is_final else self.freshness.begin(key, seen.version, now)
@@ -91,7 +97,7 @@ class Requests:
         if record is None:
             if not change.birth:
                 return None
-        elif not _may_write(record, change, now):
+        elif not self._may_write(record, change, now):
             return None
         self.metrics.commits += 1
         stamp = self.stamp(now)
@@ -127,10 +133,34 @@ class Requests:
         """Return a stamp for what is done here now."""
         return Stamp(self.clock.tick(now + self.wall_offset_s), self.me)
 
+    def end_all(self, context: str, name: str, now: float) -> int:
+        """
+        End all sessions of a principal: those here now, and later those that others have.
+
+        Returns:
+            How many were live here.
+        """
+        place = epochs_key(context, name)
+        is_first = self.store.peek(place) is None
+        epoch: dict[str, bytes | None] = {self.me.hex(): _NULL}
+        self.commit(Change(place, epoch, birth=is_first), now)
+        return self.principals.end_all(place, now)
+
+    def _may_write(self, record: Record, change: Change, now: float) -> bool:
+        if record.destroyed is not None or not record.complete:
+            return False
+        if change.destroy:
+            return True
+        if record.indexed is not None and self.principals.has_ended(record, now):
+            return False
+        return not lived_too_long(record, now)
+
     def _write(self, record: Record, change: Change, stamp: Stamp, now: float) -> None:
         writes: dict[str, Write] = {}
         plain: dict[str, bytes] = {}
         for name, value in change.writes.items():
+            if name == PRINCIPAL and value is not None:
+                value = self.principals.login(record, value)
             writes[name] = Write(stamp.hlc, stamp.member, REGISTER, value)
             if value is not None and not name.startswith(RESERVED_PREFIX):
                 plain[name] = value
@@ -145,6 +175,8 @@ class Requests:
             self.metrics.sessions_woken += 1
             self.store.wake(record, now)
         self.store.changed(change.key)
+        if PRINCIPAL in writes:
+            self.principals.keep_bound(record, now)
         if len(self.peers):
             age_s = now - record.created
             encoded = self.peers.encoding.stream_item(
@@ -180,9 +212,3 @@ class Requests:
         for at in range(0, len(accesses), ACCESSES_IN_MESSAGE_MAX):
             message = Accesses(tuple(accesses[at : at + ACCESSES_IN_MESSAGE_MAX]))
             self.peers.send_to_all(message)
-
-
-def _may_write(record: Record, change: Change, now: float) -> bool:
-    if record.destroyed is not None or not record.complete:
-        return False
-    return change.destroy or not lived_too_long(record, now)

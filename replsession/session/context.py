@@ -43,6 +43,8 @@ class Loaded(NamedTuple):
     """Set if this shows more than the client's token says: what the client sees now."""
     stale: Seen | None = None
     """Set if the client has seen more than is here: what it sees now instead."""
+    principal: str | None = None
+    """Whose session it is."""
 
 
 class SessionContext(Protocol):

@@ -15,7 +15,12 @@ from typing import Any
 
 import cbor2
 
-from replsession.config import MAX_INACTIVE_INTERVAL_S, Timing, is_number
+from replsession.config import (
+    INTERNAL_RECORDS_S,
+    MAX_INACTIVE_INTERVAL_S,
+    Timing,
+    is_number,
+)
 from replsession.errors import WireError
 from replsession.identity import MemberId
 from replsession.session.codec import decode
@@ -29,6 +34,7 @@ SECONDS_MAX = 2**63
 
 
 DEFAULT_LIMITS = SessionLimits(MAX_INACTIVE_INTERVAL_S, None)
+INTERNAL_LIMITS = SessionLimits(INTERNAL_RECORDS_S, None)
 
 
 def encoded_limits(limits: SessionLimits) -> bytes:
@@ -59,7 +65,8 @@ def limits_of(record: Record) -> SessionLimits:
     limits = record.limits
     if limits is None:
         value = record.value(INTERVAL)
-        limits = record.limits = DEFAULT_LIMITS if value is None else _decoded(value)
+        fallback = INTERNAL_LIMITS if record.key.is_internal else DEFAULT_LIMITS
+        limits = record.limits = fallback if value is None else _decoded(value)
     return limits
 
 

@@ -35,6 +35,7 @@ import cbor2
 
 from replsession.identity import Key, MemberId
 from replsession.session.delta import Write
+from replsession.session.principals import indexed_by
 from replsession.session.record import Record
 from replsession.session.stamp import Stamp
 
@@ -122,6 +123,8 @@ def unpack(key: Key, packed: bytes) -> Record:
     record.asleep = bool(flags & 1)
     record.released = bool(flags & 2)
     record.unshared = bool(flags & 4)
+    # What is packed was indexed by what it says.
+    record.indexed = indexed_by(record)
     return record
 
 

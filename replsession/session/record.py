@@ -33,6 +33,8 @@ SECRET = "\0secret"
 """Name of the register that holds the hash of the current id's secret part."""
 INTERVAL = "\0limits"
 """Name of the register that holds the idle interval and the lifetime of this session."""
+PRINCIPAL = "\0principal"
+"""Name of the register that says whose session it is; see ``principals.py``."""
 RESERVED_PREFIX = "\0"
 WAY_S = 2.0
 """How much later than it was an access may seem that came by an undisturbed way."""
@@ -96,6 +98,7 @@ class Record:
         "created",
         "destroyed",
         "ended_at",
+        "indexed",
         "key",
         "limits",
         "plain",
@@ -135,6 +138,8 @@ class Record:
         """It fell asleep before all members were known to have what may be written here."""
         self.counted = 0
         """What this record adds to its bucket's digest at the moment; kept by the store."""
+        self.indexed: tuple[Write, bytes] | None = None
+        """The register of its principal, and under what the store's index has it because of it."""
 
     @classmethod
     def from_delta(cls, delta: Delta, now: float) -> Record:
@@ -142,11 +147,12 @@ class Record:
         Return the empty record into which *delta*, the first news of its session, is merged.
 
         It is complete if the delta begins with the very first write of the session: nothing else
-        was there.
+        was there. What members keep for themselves has many births, and each part of it counts.
         """
         accessed = now - delta.idle_s
         record = cls(delta.key, delta.born, now - delta.age_s, delta.access, accessed)
-        record.complete = delta.since == 0 and delta.writer.member == delta.born.member
+        is_birth = delta.since == 0 and delta.writer.member == delta.born.member
+        record.complete = is_birth or delta.key.is_internal
         return record
 
     def merge(self, delta: Delta, now: float) -> Merge:

@@ -6,7 +6,8 @@ first byte of the locator, which is random, so buckets are of one size.
 
 Rules of this file:
 
-1. Whoever changes a record calls ``changed``. Only then do digests stay true.
+1. Whoever changes a record calls ``changed``. Only then do digests, and the index of principals,
+   stay true.
 2. A digest counts the records that others should hold too: neither sleeping ones, nor tombstones
    that are about to be dropped everywhere (docs/design.md, rules 2 and 3).
 3. A dropped tombstone is remembered in ``forgotten``, per member that bore the session: a late
@@ -25,6 +26,7 @@ from replsession.config import Limits, Timing
 from replsession.identity import Key, MemberId
 from replsession.session.expiry import is_over, look_at, needs_grace, tombstone_counts
 from replsession.session.packing import counted_in, look_at_in, pack, unpack
+from replsession.session.principals import PrincipalIndex
 from replsession.session.record import Record
 from replsession.session.sleeping import Sleepers
 from replsession.session.stamp import Stamp
@@ -54,6 +56,7 @@ class Store:
         self._uncounted: dict[Key, None] = {}
         self.sleepers = Sleepers(limits.sleeping_bytes_max)
         self.forgotten: dict[MemberId, int] = {}
+        self.principals = PrincipalIndex()
         self.sizes: dict[str, int] = {}
         """Records of each context, tombstones and sleeping records included."""
 
@@ -83,6 +86,7 @@ class Store:
         self.sizes[key.context] = self.sizes.get(key.context, 0) + 1
         self._uncounted[key] = None
         self._warm[key] = None
+        self.principals.follow(record)
         if record.asleep:
             self._measure(record)
         if len(self._warm) > self._warm_max:
@@ -91,8 +95,9 @@ class Store:
     def changed(self, key: Key) -> None:
         """Say that the record's stamps, end, or sleep changed, so that its digest is made anew."""
         self._uncounted[key] = None
+        record = self._record(key)
+        self.principals.follow(record)
         if key in self.sleepers.since:
-            record = self._record(key)
             if record.asleep:
                 self._measure(record)
             else:
@@ -106,6 +111,7 @@ class Store:
         self._warm.pop(key, None)
         self._uncounted.pop(key, None)
         self.sleepers.discard(key)
+        self.principals.discard(record)
         self.sizes[key.context] -= 1
         if record.destroyed is not None:
             self.forget({record.born.member: record.born.hlc})

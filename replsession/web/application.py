@@ -23,6 +23,7 @@ from replsession.web.manager import Manager
 from replsession.web.settings import (
     UNSET,
     Unset,
+    check_bound,
     check_choice,
     check_context,
     check_switch,
@@ -45,6 +46,7 @@ class Options(TypedDict, total=False):
     listeners: Sequence[object]
     notify_listeners_on_replication: bool
     expire_sessions_on_shutdown: bool
+    max_sessions_per_principal: int | None
     required: bool
     concern: Concern
     ack_timeout_s: float
@@ -73,6 +75,8 @@ class Application:
         notify_listeners_on_replication: Whether they hear of what other members did.
         expire_sessions_on_shutdown: Whether a graceful stop ends, on all members, the sessions that
             this one served last, as far as it knows. Source: Tomcat's ``expireSessionsOnShutdown``.
+        max_sessions_per_principal: How many sessions may have the same ``session.principal``; a
+            login too many ends the least recently used one. None: any number.
         required: Whether a cluster that cannot start stops the application.
         concern: How many other members must hold a write before the response starts: ``async`` for
             none, ``one``, ``majority``, ``all``; see :mod:`replsession.concern`.
@@ -103,6 +107,7 @@ class Application:
         listeners: Sequence[object] = (),
         notify_listeners_on_replication: bool = True,
         expire_sessions_on_shutdown: bool = False,
+        max_sessions_per_principal: int | None = None,
         required: bool = False,
         concern: Concern = "async",
         ack_timeout_s: float = 1.0,
@@ -116,6 +121,7 @@ class Application:
         check_switch("url_tracking", url_tracking)
         check_switch("notify_listeners_on_replication", notify_listeners_on_replication)
         check_switch("expire_sessions_on_shutdown", expire_sessions_on_shutdown)
+        check_bound("max_sessions_per_principal", max_sessions_per_principal)
         check_switch("required", required)
         check_choice("on_shortfall", on_shortfall, ("error", "warn"))
         check_choice("stale", stale, ("serve", "error"))
@@ -135,6 +141,7 @@ class Application:
             heard,
             notify_on_replication=notify_listeners_on_replication,
             expire_on_stop=expire_sessions_on_shutdown,
+            sessions_max=max_sessions_per_principal,
         )
 
     def exchange(

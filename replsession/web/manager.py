@@ -64,6 +64,7 @@ class Manager:
         listeners: Who is told.
         notify_on_replication: Whether listeners hear of what other members did.
         expire_on_stop: Whether a graceful stop ends the sessions that were served last here.
+        sessions_max: How many sessions a principal may have; None: any number.
     """
 
     def __init__(
@@ -76,6 +77,7 @@ class Manager:
         *,
         notify_on_replication: bool = True,
         expire_on_stop: bool = False,
+        sessions_max: int | None = None,
     ) -> None:
         self.channel = channel
         self.context = context
@@ -87,7 +89,9 @@ class Manager:
         self._remembered: dict[bytes, tuple[Identity, Seen]] = {}
         notify = bool(listeners) and notify_on_replication
         receiver = self._replicated if notify else None
-        channel.register(context, receiver, expire_on_stop=expire_on_stop)
+        channel.register(
+            context, receiver, expire_on_stop=expire_on_stop, sessions_max=sessions_max
+        )
 
     @property
     def metrics(self) -> Metrics:

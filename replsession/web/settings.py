@@ -107,3 +107,9 @@ def check_choice(field: str, value: Any, choices: tuple[str, ...]) -> None:
     """Refuse what is none of the choices."""
     if value not in choices:
         raise ConfigError(field, value, " or ".join(map(repr, choices)))
+
+
+def check_bound(field: str, value: Any) -> None:
+    """Refuse what is neither a whole number above 0, nor None for no bound."""
+    if value is not None and (not is_number(value) or not isinstance(value, int) or value < 1):
+        raise ConfigError(field, value, "a whole number above 0, or None")

@@ -25,6 +25,18 @@ class Written:
     """The greatest clock value in the record that the writer had read; 0: there was none."""
 
 
+@dataclass(frozen=True, slots=True)
+class LoggedIn:
+    """A login: whose session it became, and which ends of all sessions of that name it had seen."""
+
+    place: Key
+    seen: dict[MemberId, int]
+
+    def has_seen(self, end: Stamp) -> bool:
+        """Tell whether this end came before the login, as far as its member knew."""
+        return self.seen.get(end.member, 0) >= end.hlc
+
+
 @dataclass(slots=True)
 class Story:
     """All that happened to one session."""
@@ -42,6 +54,7 @@ class Story:
     unshared: dict[MemberId, None] = field(default_factory=dict)
     """Names of writers of a process that dropped it before all others had it: it may be gone
     (docs/design.md, rules 3 and 7)."""
+    logins: dict[Stamp, LoggedIn] = field(default_factory=dict)
     buried: bool = False
     """Ended by nobody but by rule 1 of docs/design.md."""
 
@@ -56,6 +69,8 @@ class Oracle:
 
     def __init__(self) -> None:
         self.stories: dict[Key, Story] = {}
+        self.all_ended: dict[Key, list[Stamp]] = {}
+        """For each principal, when all its sessions were ended."""
         self.commits = 0
 
     def born(self, key: Key, stamp: Stamp, values: dict[str, bytes | None]) -> None:
@@ -74,6 +89,25 @@ class Oracle:
         """A request invalidated a session."""
         self.stories[key].ends[stamp] = None
         self.commits += 1
+
+    def logged_in(self, key: Key, stamp: Stamp, login: LoggedIn) -> None:
+        """A session became somebody's."""
+        self.stories[key].logins[stamp] = login
+
+    def ended_all(self, place: Key, stamp: Stamp) -> None:
+        """All sessions of a principal were ended."""
+        self.all_ended.setdefault(place, []).append(stamp)
+        self.commits += 1
+
+    def ended_with_principal(self, key: Key, stamp: Stamp) -> bool:
+        """Take note of a session that ended by this; return whether it had to, or might."""
+        story = self.stories[key]
+        story.ends[stamp] = None
+        return any(
+            not login.has_seen(end)
+            for login in story.logins.values()
+            for end in self.all_ended.get(login.place, ())
+        )
 
     def saw(self, member: MemberId, record: Record) -> None:
         """A member holds this record; take note if it is the end of a session."""

@@ -24,9 +24,10 @@ from replsession.replication.freshness import Lookup, covers
 from replsession.replication.waits import Waiting
 from replsession.session.change import Change
 from replsession.session.expiry import limits_of
-from replsession.session.record import Record
+from replsession.session.principals import encoded_login, epochs_in
+from replsession.session.record import PRINCIPAL, Record
 from replsession.session.stamp import Seen, Stamp
-from tests.simulation import aging, checkers
+from tests.simulation import aging, checkers, principals
 from tests.simulation.aging import Watch
 from tests.simulation.links import Chunk, End, Input, news_in
 from tests.simulation.oracle import Written
@@ -116,7 +117,9 @@ class Process:
         self.writers: dict[MemberId, None] = {me.id: None}
         """All names that it ever had in stamps."""
         self._watch = Watch()
+        self._ended: list[tuple[Key, Stamp]] = []
         self._hear_of_drops()
+        principals.hear_of_ends(self.node, self._has_ended)
         for context in rng.choice(((), REPORTED)):
             self.node.report(context)
 
@@ -169,6 +172,13 @@ class Process:
             if held is not None and held.complete and held.destroyed is None:
                 aging.early(self.cluster, self, key)
         return record
+
+    def end_all(self, place: Key, name: str) -> None:
+        """End all sessions of a principal, and tell the oracle."""
+        self.node.requests.end_all(place.context[1:], name, self.now)
+        writer = self.node.writer
+        epoch = epochs_in(self.node.store.peek(place)).get(writer, 0)
+        self.cluster.oracle.ended_all(place, Stamp(epoch, writer))
 
     def ask(self, key: Key, seen: Seen, then: Callable[[Answer], None]) -> None:
         """Look a session up for a client's request, and call *then* when its wait is over."""
@@ -309,22 +319,32 @@ class Process:
             stamp = record.destroyed
         else:
             stamp = Stamp(record.version[self.node.writer], self.node.writer)
+            writes = dict(change.writes)
+            login = principals.login_in(self.node, change)
+            if login is not None:
+                writes[PRINCIPAL] = encoded_login(login)
             if change.birth:
-                oracle.born(change.key, stamp, dict(change.writes))
+                oracle.born(change.key, stamp, writes)
                 self.cluster.ages.born(change.key, limits_of(record), self.cluster.now)
             else:
-                oracle.wrote(change.key, stamp, dict(change.writes), read)
+                oracle.wrote(change.key, stamp, writes, read)
+            if login is not None:
+                principals.note(oracle, change.key, stamp, login)
         checkers.causal(self.name, change.key, Written(stamp, {}, read))
 
     def _check(self) -> None:
         oracle, node = self.cluster.oracle, self.node
+        for key, stamp in self._ended:
+            is_bounded = key.context in node.principals.sessions_max
+            principals.justified(oracle, self.name, key, stamp, is_bounded=is_bounded)
+        self._ended.clear()
         checkers.bounds(self.name, node)
         self.witness.look()
         self._watch.look(self.cluster, self, list(self._touched))
         self.writers[node.writer] = None
         for key in self._touched:
             record = node.store.peek(key)
-            if record is None:
+            if record is None or key.is_internal:
                 continue
             oracle.saw(node.me.id, record)
             checkers.real(oracle, self.name, record)
@@ -347,6 +367,10 @@ class Process:
             return record
 
         self.node.store._drop_sleeping = told  # type: ignore[method-assign]
+
+    def _has_ended(self, key: Key, stamp: Stamp) -> None:
+        self._touched[key] = None
+        self._ended.append((key, stamp))
 
     def _arm(self, wake_at: float) -> None:
         if wake_at != self._timer_at:

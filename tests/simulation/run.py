@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from replsession.identity import Key
 from replsession.session.stamp import Stamp
-from tests.simulation import aging, checkers
+from tests.simulation import aging, checkers, principals
 from tests.simulation.checkers import Failure
 from tests.simulation.clients import Clients
 from tests.simulation.cluster import Cluster
@@ -192,6 +192,7 @@ class Run:
         checkers.buried(self.cluster.oracle, self.swarm.is_long)
         checkers.stay_dead(copies, dead)
         alive = self.cluster.alive_members()
+        principals.nobody_stays(copies, self.cluster.oracle, alive)
         for copy in copies:
             self.clients.survive(copy.served, alive)
 

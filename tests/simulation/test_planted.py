@@ -13,6 +13,7 @@ from replsession.session.stamp import HLC_MAX
 from tests.simulation import test_scenarios_expiry as expiry
 from tests.simulation import test_scenarios_join as join
 from tests.simulation import test_scenarios_membership as membership
+from tests.simulation import test_scenarios_principals as principals
 from tests.simulation import test_scenarios_repair as repair
 from tests.simulation import test_scenarios_sessions as sessions
 from tests.simulation import test_scenarios_waits as waits
@@ -139,6 +140,8 @@ CAUGHT: dict[str, tuple[Callable[[Swarm], bool], set[str]]] = {
     "rule_4_notice_obeyed": (is_mortal, {"EARLY"}),
     "rule_4_accesses_untold": (is_mortal, {"EARLY"}),
     "unbounded_sleep": (is_mortal, {"BOUNDS"}),
+    "judged_at_requests_only": (any_swarm, {"PRINCIPAL"}),
+    "ends_without_reason": (any_swarm, {"PRINCIPAL"}),
 }
 SCENARIOS: dict[str, Callable[[], None]] = {
     "token_of_the_version_alone": (
@@ -199,6 +202,14 @@ SCENARIOS: dict[str, Callable[[], None]] = {
             HLC_MAX - 1
         )
     ),
+    "rule_10": (
+        principals.TestEndOfAll().test_a_session_begun_on_the_other_side_of_a_cut_ends_when_they_meet
+    ),
+    "rule_10_one_scalar": principals.TestEndOfAll().test_two_ends_in_two_halves_both_count,
+    "rule_10_login_stamp": lambda: (
+        principals.TestEndOfAll().test_clocks_an_hour_apart_change_nothing((0.0, 3600.0))
+    ),
+    "epochs_buried": (principals.TestEndOfAll().test_what_is_forgotten_of_others_does_not_bury_it),
     "joined_under_one_stamp": (
         sessions.TestWriting().test_write_while_the_window_is_shut_does_not_pass_a_concurrent_one
     ),

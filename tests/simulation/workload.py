@@ -14,8 +14,10 @@ from random import Random
 
 from replsession.identity import LOCATOR_BYTES, SECRET_HASH_BYTES, Key
 from replsession.session.change import Change
+from replsession.session.codec import encode
 from replsession.session.expiry import SessionLimits, encoded_limits
-from replsession.session.record import INTERVAL, SECRET
+from replsession.session.principals import epochs_key
+from replsession.session.record import INTERVAL, PRINCIPAL, SECRET
 from tests.simulation import telling
 from tests.simulation.aging import FOR_EVER
 from tests.simulation.cluster import Cluster
@@ -25,6 +27,7 @@ from tests.simulation.scheduler import split
 from tests.simulation.swarm import Swarm
 
 NAMES = ("cart", "user", "counter", "theme", "a", "b", "ü", "")
+PRINCIPALS = tuple(f"user-{number}" for number in range(6))
 CONTEXTS = ("/", "/", "/shop")
 AWAY_SHARE = 0.12
 AWAY = (0.5, 0.8, 0.97, 1.05, 1.5, 3.0)
@@ -166,8 +169,10 @@ class Workload:
         self._may_go_away(browser)
         choose: tuple[tuple[float, Callable[[], None]], ...] = (
             (0.25, lambda: self._read(process, browser.key)),
-            (0.55, lambda: self._change(process, browser.key, self._think_s())),
+            (0.48, lambda: self._change(process, browser.key, self._think_s())),
             (0.06, lambda: self._rotate(process, browser.key)),
+            (0.05, lambda: self._log_in(process, browser.key)),
+            (0.02, lambda: self._end_all(process)),
             (0.10, lambda: self._twice(process, browser.key)),
             (0.04, lambda: self._invalidate(process, browser)),
         )
@@ -211,6 +216,20 @@ class Workload:
         if record is not None:
             writes: dict[str, bytes | None] = {SECRET: self.rng.randbytes(SECRET_HASH_BYTES)}
             self._later(process, key, writes, greatest_in(record), 0.0)
+
+    def _log_in(self, process: Process, key: Key) -> None:
+        record = process.open(key)
+        if record is not None:
+            secret = self.rng.randbytes(SECRET_HASH_BYTES)
+            name = self.rng.choice(PRINCIPALS)
+            writes: dict[str, bytes | None] = {SECRET: secret, PRINCIPAL: encode("", name)}
+            self._later(process, key, writes, greatest_in(record), self._think_s())
+
+    def _end_all(self, process: Process) -> None:
+        context, name = self.rng.choice(CONTEXTS), self.rng.choice(PRINCIPALS)
+        place = epochs_key(context, name)
+        self._done(process, f"ends all of {name} in", place)
+        process.end_all(place, name)
 
     def _twice(self, process: Process, key: Key) -> None:
         self._change(process, key, self._think_s())

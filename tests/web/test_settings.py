@@ -13,6 +13,7 @@ from replsession.session.expiry import SECONDS_MAX, SessionLimits
 from replsession.web.settings import (
     DEFAULT_MAX_AGE,
     UNSET,
+    check_bound,
     check_choice,
     check_context,
     check_switch,
@@ -148,3 +149,11 @@ def test_what_is_none_of_the_choices(value: Any) -> None:
         check_choice("on_shortfall", value, ("error", "warn"))
     assert (caught.value.field, caught.value.given) == ("on_shortfall", value)
     assert str(caught.value).endswith("allowed: 'error' or 'warn'")
+
+
+@pytest.mark.parametrize("bound", [0, -1, 1.0, True, "5"])
+def test_a_bound_is_a_whole_number_above_0_or_none(bound: object) -> None:
+    check_bound("most", 1)
+    check_bound("most", None)
+    with pytest.raises(ConfigError, match="most: got "):
+        check_bound("most", bound)

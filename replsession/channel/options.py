@@ -1,0 +1,115 @@
+"""Options of a cluster, checked: each wrong one is a ConfigError that names it."""
+
+from __future__ import annotations
+
+import ipaddress
+from typing import Any
+
+from replsession.channel.addresses import check_bind
+from replsession.channel.multicast import check_group
+from replsession.channel.resolver import check_seeds
+from replsession.config import (
+    AUTO_BIND_PORTS,
+    MULTICAST_GROUP,
+    MULTICAST_PORT,
+    RECEIVER_PORT,
+    ClusterSettings,
+    NodeConfig,
+    Timing,
+    is_number,
+)
+from replsession.errors import ConfigError
+from replsession.security.keys import check_secret
+
+NAME_CHARACTERS_MAX = 64
+
+_OPTIONS = (
+    "secret",
+    "bind",
+    "port",
+    "auto_bind",
+    "member_name",
+    "multicast",
+    "seeds",
+    *Timing.__dataclass_fields__,
+)
+
+
+def refuse_unknown(options: dict[str, Any]) -> None:
+    """Refuse options that a cluster does not have."""
+    for option, value in options.items():
+        if option not in _OPTIONS:
+            # Not the value itself: it may be a secret under another name.
+            given = f"a {type(value).__name__}"
+            raise ConfigError(option, given, f"no such option, but {', '.join(_OPTIONS)}")
+
+
+def is_loopback(host: str) -> bool:
+    """Tell whether a host is this one, as seen by itself alone."""
+    try:
+        return ipaddress.IPv4Address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def settings_of(
+    name: str,
+    *,
+    on_this_host: bool,
+    secret: str | None = None,
+    bind: str = "auto",
+    port: int = RECEIVER_PORT,
+    auto_bind: int = AUTO_BIND_PORTS,
+    member_name: str | None = None,
+    multicast: tuple[str, int] | None = (MULTICAST_GROUP, MULTICAST_PORT),
+    seeds: tuple[str, ...] = (),
+    **timing: float,
+) -> ClusterSettings:
+    """
+    Return the settings of a cluster; see :meth:`replsession.Cluster.lan`.
+
+    Raises:
+        ConfigError: a value is not allowed.
+    """
+    refuse_unknown(dict(timing))
+    if secret is not None and (not isinstance(secret, str) or not secret):
+        raise ConfigError("secret", f"a {type(secret).__name__}", "a text that is not empty")
+    check_bind(bind)
+    _check_integer("port", port, 1, 65535)
+    _check_integer("auto_bind", auto_bind, 1, 65535)
+    if member_name is not None:
+        check_name("member_name", member_name)
+    if multicast is not None:
+        if not isinstance(multicast, tuple) or len(multicast) != 2:
+            raise ConfigError("multicast", multicast, "(group, port), or None")
+        check_group(*multicast)
+    seeds = check_seeds(seeds)
+    if not on_this_host and secret is not None:
+        check_secret(secret)
+    return ClusterSettings(
+        name,
+        secret,
+        bind,
+        port,
+        auto_bind,
+        member_name,
+        multicast,
+        on_this_host,
+        NodeConfig(timing=Timing(**timing)),
+        seeds,
+    )
+
+
+def check_name(field: str, name: object) -> None:
+    """Refuse a name that is no short, printable text."""
+    if (
+        not isinstance(name, str)
+        or not 1 <= len(name) <= NAME_CHARACTERS_MAX
+        or not name.isprintable()
+    ):
+        raise ConfigError(field, name, f"1 to {NAME_CHARACTERS_MAX} printable characters")
+
+
+def _check_integer(field: str, value: object, least: int, most: int) -> None:
+    if not is_number(value) or not isinstance(value, int) or not least <= value <= most:
+        raise ConfigError(field, value, f"a whole number, {least} to {most}")
