@@ -37,7 +37,8 @@ def encoded_limits(limits: SessionLimits) -> bytes:
 
 
 @lru_cache(maxsize=256)
-def _decoded(value: bytes) -> SessionLimits:
+def decoded_limits(value: bytes) -> SessionLimits:
+    """Return what :func:`encoded_limits` has encoded; of what can't be read, the defaults."""
     # Another member wrote it: whatever it is, it must neither raise nor end a session early.
     try:
         fields = decode(value)
@@ -59,7 +60,7 @@ def limits_of(record: Record) -> SessionLimits:
     limits = record.limits
     if limits is None:
         value = record.value(INTERVAL)
-        limits = record.limits = DEFAULT_LIMITS if value is None else _decoded(value)
+        limits = record.limits = DEFAULT_LIMITS if value is None else decoded_limits(value)
     return limits
 
 
@@ -112,7 +113,7 @@ def is_too_old(delta: Delta) -> bool:
     write = delta.attributes.get(INTERVAL)
     limits = DEFAULT_LIMITS
     if write is not None and write.value is not None:
-        limits = _decoded(write.value)
+        limits = decoded_limits(write.value)
     idle_s, lifetime_s = limits
     return (idle_s is not None and delta.idle_s >= idle_s) or (
         lifetime_s is not None and delta.age_s >= lifetime_s

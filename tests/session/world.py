@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 from replsession.concern import Concern
 from replsession.config import Limits
@@ -17,6 +19,17 @@ from replsession.session.session import Session
 LIMITS = SessionLimits(1800, None)
 BORN_AT = 1_700_000_000.0
 NOW = BORN_AT + 60
+Act = Callable[[Session], object]
+
+
+def assign(**values: Any) -> Act:
+    """Return what sets these attributes."""
+    return lambda session: session.update(values)
+
+
+def both(*acts: Act) -> Act:
+    """Return what does one after another."""
+    return lambda session: [act(session) for act in acts]
 
 
 @dataclass
