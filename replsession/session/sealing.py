@@ -7,11 +7,17 @@ the attributes themselves in ``mapping.py``.
 1. A session is a snapshot: what other requests write meanwhile is not seen, and merges at commit.
 2. What was assigned or removed is written; what was only read, and can be changed in place, is
    encoded again at the seal and compared. Nothing changed, nothing is written.
-3. A session that was cleared, or has no attribute left, ends: users of Starlette's sessions log out
-   that way. What is written after that is a new session with a new id.
-4. What a session keeps of itself (the hash of its secret part, its limits) is written under names
-   that are reserved. A change of it is one entry in ``_registers``; the seal adds it to the rest.
-5. What needs the world comes in with one :class:`SessionContext` from the front door.
+3. A session that was cleared, or whose last attribute was removed, ends: users of Starlette's
+   sessions log out that way. What is written after that is a new session with a new id. A flash or
+   a principal keeps it alive; and the last flash that is popped ends nothing, since another request
+   may be flashing.
+4. What a session keeps of itself (the hash of its secret part, its limits, its principal) is
+   written under names that are reserved. A change of it is one entry in ``_registers``; the seal
+   adds it to the rest.
+5. What was counted or flashed is handed on as such: what it makes of the record is known at the
+   commit alone, since other requests count and flash, too. It is forgotten when it was committed,
+   and then only, so that no seal makes it happen twice.
+6. What needs the world comes in with one :class:`SessionContext` from the front door.
 """
 
 from __future__ import annotations
@@ -22,14 +28,30 @@ from typing import Self
 
 from replsession.errors import UnserializableAttribute
 from replsession.identity import Key, public_id
-from replsession.session.change import Change
+from replsession.session.change import NO_INCREMENTS, Change
+from replsession.session.codec import decode, encode
 from replsession.session.context import Identity, Loaded, SessionContext
-from replsession.session.expiry import SessionLimits, decoded_limits, encoded_limits
+from replsession.session.expiry import (
+    SessionLimits,
+    cookie_age,
+    decoded_limits,
+    encoded_limits,
+)
+from replsession.session.flashes import Flash
 from replsession.session.mapping import NOT_LOADED, Attributes
-from replsession.session.record import INTERVAL, SECRET, Values
+from replsession.session.record import (
+    COOKIE_AS_SESSION,
+    COOKIE_OF_APPLICATION,
+    INTERVAL,
+    PRINCIPAL,
+    SECRET,
+    Values,
+)
 from replsession.session.values import mutable
 
 NOTHING: Mapping[str, None] = MappingProxyType({})
+NO_FLASHES: Mapping[bytes, Flash] = MappingProxyType({})
+NO_IDS: Mapping[bytes, None] = MappingProxyType({})
 
 
 class Sealable(Attributes):
@@ -40,7 +62,15 @@ class Sealable(Attributes):
     """What the request found, or committed last."""
     _identity: Identity | None = None
     _registers: Mapping[str, bytes | None] = NOTHING
-    """What changed under reserved names since the last seal; replaced, never changed."""
+    """What changed under reserved names since the last commit; replaced, never changed."""
+    _increments: Mapping[str, int] = NO_INCREMENTS
+    """What was counted since the last commit; does not count for what was assigned since then."""
+    _flashes: Mapping[bytes, Flash] | None = None
+    """Messages as this request sees them; None: as they were found, nobody has asked."""
+    _flashed: Mapping[bytes, Flash] = NO_FLASHES
+    """Messages that are new since the last commit."""
+    _popped: Mapping[bytes, None] = NO_IDS
+    """Those taken away since the last commit that were there before."""
     _cleared: bool = False
     _lost: bool = False
     _born: bool = False
@@ -102,6 +132,9 @@ class Sealable(Attributes):
         self._cleared = self._cleared or self._loaded is not None
         self._identity = None
         self._registers = self._unreadable = NOTHING
+        self._increments = NO_INCREMENTS
+        self._flashes = self._flashed = NO_FLASHES
+        self._popped = NO_IDS
 
     def _existing(self) -> Loaded | None:
         """Return what the request found or committed, unless it was cleared since."""
@@ -110,10 +143,11 @@ class Sealable(Attributes):
 
     def _names(self) -> Identity | None:
         self._read()
-        if self.modified and not dict.__len__(self):
-            # Its last attribute was removed: the commit will end it.
+        is_empty = self._is_empty()
+        if is_empty and self._was_emptied():
+            # The commit will end it.
             return None
-        if self._identity is None and self._context is not None and dict.__len__(self):
+        if self._identity is None and self._context is not None and not is_empty:
             self._identity = self._context.new_identity()
         return self._identity
 
@@ -131,6 +165,21 @@ class Sealable(Attributes):
         return (
             SessionLimits(None, None) if self._context is None else self._context.default_limits()
         )
+
+    def _principal(self) -> str | None:
+        if PRINCIPAL in self._registers:
+            encoded = self._registers[PRINCIPAL]
+            return None if encoded is None else str(decode(encoded))
+        existing = self._existing()
+        return None if existing is None else existing.principal
+
+    def _messages(self) -> Mapping[bytes, Flash]:
+        """Return the flashes by their ids, the oldest first."""
+        existing = self._existing()
+        if self._flashes is None:
+            found = () if existing is None else existing.values.flashes
+            self._flashes = {flash.id: flash for flash in found}
+        return self._flashes
 
     def _write_register(self, name: str, value: bytes | None) -> None:
         self.mark_modified()
@@ -150,19 +199,23 @@ class Sealable(Attributes):
         is_empty = self._unborn or self._is_empty()
         if loaded is None:
             self._pending = () if is_empty else (self._birth(),)
-        elif self._cleared or (self.modified and is_empty):
+        elif self._cleared or (is_empty and self._was_emptied()):
             end = Change(loaded.identity.key, {}, destroy=True)
             self._pending = (end,) if is_empty else (end, self._birth())
         else:
             self._catch_up()
             writes = {**self._writes(self._baseline), **self._registers}
-            self._pending = (Change(loaded.identity.key, writes),) if writes else ()
+            change = self._change(loaded.identity.key, writes)
+            self._pending = (change,) if _says_something(change) else ()
         return self._pending
 
     def _is_empty(self) -> bool:
-        if dict.__len__(self):
+        if dict.__len__(self) or self._messages() or self._principal() is not None:
             return False
         return all(name in self._written for name in self._unreadable)
+
+    def _was_emptied(self) -> bool:
+        return bool(self._written) or PRINCIPAL in self._registers
 
     def _birth(self) -> Change:
         writes = self._writes({})
@@ -170,19 +223,63 @@ class Sealable(Attributes):
         assert identity is not None
         writes[INTERVAL] = encoded_limits(self._session_limits())
         writes[SECRET] = identity.secret_hash
-        return Change(identity.key, writes, birth=True)
+        principal = self._registers.get(PRINCIPAL)
+        if principal is not None:
+            writes[PRINCIPAL] = principal
+        return self._change(identity.key, writes)._replace(birth=True)
+
+    def _change(self, key: Key, writes: dict[str, bytes | None]) -> Change:
+        return Change(
+            key,
+            writes,
+            increments={name: self._increments[name] for name in self._counted()},
+            flashed=tuple(self._flashed.values()),
+            popped=tuple(self._popped),
+        )
+
+    def _counted(self) -> dict[str, bytes]:
+        """Return what this request shows of the counters on which it counted."""
+        # What was assigned or removed since begins anew.
+        names = [name for name in self._increments if name not in self._written]
+        return {name: encode(name, dict.__getitem__(self, name)) for name in names}
 
     @property
     def is_dirty(self) -> bool:
         """Whether a seal may find something."""
-        return bool(self._written or self._watched or self._registers or self._cleared)
+        return bool(
+            self._written
+            or self._watched
+            or self._registers
+            or self._increments
+            or self._flashed
+            or self._popped
+            or self._cleared
+        )
 
     @property
     def would_be_born(self) -> bool:
         """Whether the next seal would begin a session, since there is none or it was ended."""
-        return (
-            dict.__len__(self) > 0 and (self._loaded is None or self._cleared) and not self._unborn
-        )
+        is_none = self._loaded is None or self._cleared
+        return is_none and not self._unborn and not self._is_empty()
+
+    @property
+    def has_own_expiry(self) -> bool:
+        """Whether the session says itself for how long a browser keeps its cookie."""
+        loaded = self._loaded
+        return loaded is not None and loaded.limits.cookie != COOKIE_OF_APPLICATION
+
+    @property
+    def is_renewed(self) -> bool:
+        """Whether the cookie must be sent at each use, or the browser would lose it too early."""
+        loaded = self._loaded
+        if loaded is None or loaded.limits.cookie != COOKIE_AS_SESSION:
+            return False
+        return loaded.limits.idle_s is not None and self.accessed
+
+    def cookie_age(self) -> int | None:
+        """Return for how many seconds a browser keeps the cookie; None: until it is closed."""
+        assert self._loaded is not None and self._context is not None
+        return cookie_age(self._loaded.limits, self._loaded.created_at, self._context.wall_time())
 
     @property
     def is_exposed(self) -> bool:
@@ -234,6 +331,8 @@ class Sealable(Attributes):
             # Most requests seal once with something to write: the rest is left to a second seal.
             self._catch_up()
             self._behind = change.writes
+            if self._increments:
+                self._behind = {**change.writes, **self._counted()}
             if change.birth or self._registers:
                 self._adopt(change)
         for name in self._written:
@@ -241,6 +340,8 @@ class Sealable(Attributes):
                 self._watched[name] = None
         self._written = {}
         self._registers = NOTHING
+        self._increments = NO_INCREMENTS
+        self._flashed, self._popped = NO_FLASHES, NO_IDS
         self._cleared = False
         self._pending = ()
 
@@ -255,19 +356,27 @@ class Sealable(Attributes):
 
     def _adopt(self, change: Change) -> None:
         assert self._identity is not None and self._context is not None
-        limits = self._session_limits()
+        limits, principal = self._session_limits(), self._principal()
         self._has_new_id = self._has_new_id or SECRET in change.writes
         if self._loaded is None:
             now = self._context.wall_time()
             self._born = True
-            self._loaded = Loaded(self._identity, Values(self._baseline), now, now, limits)
+            values = Values(self._baseline)
+            self._loaded = Loaded(self._identity, values, now, now, limits, principal=principal)
         else:
-            self._loaded = self._loaded._replace(identity=self._identity, limits=limits)
+            self._loaded = self._loaded._replace(
+                identity=self._identity, limits=limits, principal=principal
+            )
 
     def _writes(self, baseline: dict[str, bytes]) -> dict[str, bytes | None]:
         assert self._context is not None
+        more = sum(flash.size for flash in self._messages().values()) if self._flashed else 0
         try:
-            return self._changed(baseline, self._context.limits)
+            return self._changed(baseline, self._context.limits, self._counted(), more)
         except UnserializableAttribute as error:
             error.session_id = self._public_id() if self._identity is not None else None
             raise
+
+
+def _says_something(change: Change) -> bool:
+    return bool(change.writes or change.increments or change.flashed or change.popped)

@@ -25,6 +25,17 @@ class Written:
     """The greatest clock value in the record that the writer had read; 0: there was none."""
 
 
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """One count: on which base, and how much."""
+
+    stamp: Stamp
+    name: str
+    amount: int
+    epoch: tuple[int, MemberId]
+    """The stamp of what was stored under the name, where it was counted; 0 for nothing."""
+
+
 @dataclass(slots=True)
 class Story:
     """All that happened to one session."""
@@ -33,6 +44,7 @@ class Story:
     birth: dict[str, bytes | None]
     writes: dict[Stamp, Written] = field(default_factory=dict)
     by_member: dict[MemberId, list[Written]] = field(default_factory=dict)
+    counts: list[Counted] = field(default_factory=list)
     ends: dict[Stamp, None] = field(default_factory=dict)
     """Invalidations by an application."""
     knew: dict[MemberId, None] = field(default_factory=dict)
@@ -69,6 +81,10 @@ class Oracle:
         """A request changed a session."""
         self.stories[key].write(Written(stamp, values, read))
         self.commits += 1
+
+    def counted(self, key: Key, counts: list[Counted]) -> None:
+        """A request has counted."""
+        self.stories[key].counts += counts
 
     def ended(self, key: Key, stamp: Stamp) -> None:
         """A request invalidated a session."""

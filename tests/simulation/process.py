@@ -29,7 +29,7 @@ from replsession.session.stamp import Seen, Stamp
 from tests.simulation import aging, checkers
 from tests.simulation.aging import Watch
 from tests.simulation.links import Chunk, End, Input, news_in
-from tests.simulation.oracle import Written
+from tests.simulation.oracle import Counted, Written
 from tests.simulation.witness import Witness
 
 if TYPE_CHECKING:
@@ -148,9 +148,10 @@ class Process:
             read: The greatest clock value in what it had read.
         """
         assert self.is_alive and not self.is_paused
+        epochs = self._epochs(change)
         record = self.node.commit(change, self.now)
         if record is not None:
-            self._note(change, record, read)
+            self._note(change, record, read, epochs)
             self.cluster.ages.touched(self.node.me.id, record, self.cluster.now)
         self._touched[change.key] = None
         return record
@@ -301,7 +302,15 @@ class Process:
         deltas = end.batches.pop(batch)
         checkers.acknowledged(self.cluster.oracle, self.name, applier, deltas, retention_s)
 
-    def _note(self, change: Change, record: Record, read: int) -> None:
+    def _epochs(self, change: Change) -> dict[str, tuple[int, MemberId]]:
+        """Return the stamps of what is counted on, as they are before the commit."""
+        record = self.node.store.peek(change.key) if change.increments else None
+        bases = {} if record is None else record.attributes
+        return {name: bases[name][:2] if name in bases else (0, b"") for name in change.increments}
+
+    def _note(
+        self, change: Change, record: Record, read: int, epochs: dict[str, tuple[int, MemberId]]
+    ) -> None:
         oracle = self.cluster.oracle
         if change.destroy:
             assert record.destroyed is not None
@@ -309,11 +318,17 @@ class Process:
             stamp = record.destroyed
         else:
             stamp = Stamp(record.version[self.node.writer], self.node.writer)
+            # What the member keeps for itself it has made of the change.
+            attributes = record.attributes.items()
+            own = {n: w.value for n, w in attributes if n.startswith("\0") and w[:2] == stamp}
+            values = {**change.writes, **own}
             if change.birth:
-                oracle.born(change.key, stamp, dict(change.writes))
+                oracle.born(change.key, stamp, values)
                 self.cluster.ages.born(change.key, limits_of(record), self.cluster.now)
             else:
-                oracle.wrote(change.key, stamp, dict(change.writes), read)
+                oracle.wrote(change.key, stamp, values, read)
+            counts = change.increments.items()
+            oracle.counted(change.key, [Counted(stamp, n, m, epochs[n]) for n, m in counts])
         checkers.causal(self.name, change.key, Written(stamp, {}, read))
 
     def _check(self) -> None:
