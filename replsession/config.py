@@ -50,6 +50,9 @@ class Limits:
     """Encoded size of all values of a session; a record must fit well into a few frames."""
     attributes_max: int = 512
     """Attributes of one session; also bounds the stamps of removed ones."""
+    flashes_max: int = 100
+    """Messages that wait for a page; beyond it the oldest go: a client that shows no page, as a
+    program that uses an interface does, would collect them for ever."""
     value_depth_max: int = 32
     """Containers inside one another. ``cbor2`` recurses natively: deeper values kill a process."""
     value_items_max: int = 10_000

@@ -21,6 +21,8 @@ class Metrics:
     """Requests that the valve kept away from session work."""
     writes_on_filtered_paths: int = 0
     """Filtered requests that wrote to their session all the same; the write was kept."""
+    flashes_dropped: int = 0
+    """Messages for a page that went unread because too many waited in their session."""
     frames_sent: int = 0
     bytes_sent: int = 0
     deltas_sent: int = 0

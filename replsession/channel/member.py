@@ -169,6 +169,13 @@ class LocalMember:
         version[stamp.member] = stamp.hlc
         return Seen(version, stamp.hlc)
 
+    def seen(self, key: Key) -> Seen:
+        """Return what a client has seen that is shown all that is here of a session."""
+        with self.lock:
+            record = self.node.store.peek(key)
+            version = {} if record is None else record.seen()
+        return Seen(version, max(version.values(), default=0))
+
     def is_current(self, identity: Identity) -> bool:
         """Tell whether an id is still that of a session that lives; unlike a look-up, no access."""
         with self.lock:

@@ -19,8 +19,9 @@ from replsession.replication.freshness import Freshness, Lookup, behind, covers
 from replsession.replication.outbox import HELD_ALL, Item
 from replsession.replication.peers import Peers
 from replsession.replication.principals import Principals
+from replsession.session import counter, flashes
 from replsession.session.change import Change
-from replsession.session.delta import REGISTER, Write
+from replsession.session.delta import COUNTER, REGISTER, Write
 from replsession.session.expiry import (
     SessionLimits,
     announce_every,
@@ -164,6 +165,8 @@ class Requests:
             writes[name] = Write(stamp.hlc, stamp.member, REGISTER, value)
             if value is not None and not name.startswith(RESERVED_PREFIX):
                 plain[name] = value
+        if change.increments or change.flashed or change.popped:
+            self._write_own(record, change, stamp, writes)
         since = record.version.get(stamp.member, 0)
         record.write(writes, plain)
         record.version[stamp.member] = stamp.hlc
@@ -187,6 +190,21 @@ class Requests:
             else:
                 self.metrics.deltas_too_long += 1
                 self.peers.put_record_for_all(record, now, stamp.hlc)
+
+    def _write_own(
+        self, record: Record, change: Change, stamp: Stamp, writes: dict[str, Write]
+    ) -> None:
+        """Add what is kept in registers that only this writer writes, on top of what is there."""
+        attributes = record.attributes
+        for name, amount in change.increments.items():
+            register, count = counter.counted(attributes, stamp.member, name, amount)
+            writes[register] = Write(stamp.hlc, stamp.member, COUNTER, count)
+        if change.flashed or change.popped:
+            register, value, dropped = flashes.written(
+                attributes, stamp, change.flashed, change.popped, self.peers.limits
+            )
+            writes[register] = Write(stamp.hlc, stamp.member, REGISTER, value)
+            self.metrics.flashes_dropped += dropped
 
     def _accessed(self, record: Record, limits: SessionLimits, now: float) -> None:
         idle = now - record.access_sent

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import NamedTuple
 
 from replsession.identity import Key
+from replsession.session.flashes import Flash
+
+NO_INCREMENTS: Mapping[str, int] = MappingProxyType({})
 
 
 class Change(NamedTuple):
@@ -20,3 +25,9 @@ class Change(NamedTuple):
     """The session does not exist yet: this creates it."""
     destroy: bool = False
     """The session ends; ``writes`` is empty."""
+    increments: Mapping[str, int] = NO_INCREMENTS
+    """What was counted, by the visible name of the counter; none of them is in ``writes``."""
+    flashed: tuple[Flash, ...] = ()
+    """Messages for a page to come."""
+    popped: tuple[bytes, ...] = ()
+    """Ids of messages that were taken away."""

@@ -44,7 +44,7 @@ class Loaded(NamedTuple):
     stale: Seen | None = None
     """Set if the client has seen more than is here: what it sees now instead."""
     principal: str | None = None
-    """Whose session it is."""
+    """Whose session it is, if the application has said so."""
 
 
 class SessionContext(Protocol):
@@ -65,6 +65,9 @@ class SessionContext(Protocol):
 
     def new_secret(self, identity: Identity) -> Identity:
         """Return the same session with another secret part."""
+
+    def unique(self) -> bytes:
+        """Return 8 bytes that were never returned before, to anybody."""
 
     def default_limits(self) -> SessionLimits:
         """Return how long a session lives unless it says otherwise."""

@@ -20,6 +20,8 @@ from replsession.session.stamp import Stamp
 REGISTER = 0
 """Kind of an attribute whose newest write wins. The kind is on the wire, so that further mergeable
 kinds need no new format."""
+COUNTER = 1
+"""Kind of a register in which one writer counts (``counter.py``); its newest write wins, too."""
 
 
 class Write(NamedTuple):

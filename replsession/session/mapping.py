@@ -283,11 +283,19 @@ class Attributes(dict[str, Any]):
         self.update(other)
         return self
 
-    def _changed(self, baseline: dict[str, bytes], limits: Limits) -> dict[str, bytes | None]:
+    def _changed(
+        self, baseline: dict[str, bytes], limits: Limits, counted: Mapping[str, bytes], more: int
+    ) -> dict[str, bytes | None]:
         """
         Return what differs from *baseline*: encoded values, and None for what was removed.
 
         Only what was assigned, removed, or can have been changed in place is encoded.
+
+        Args:
+            baseline: Bytes of every attribute, as they were found.
+            limits: Of the session; that for its size also bounds *counted* and *more*.
+            counted: What is shown of the counters that were counted on.
+            more: Bytes of what else was put into the session.
         """
         writes: dict[str, bytes | None] = {}
         for name in self._written:
@@ -298,8 +306,8 @@ class Attributes(dict[str, Any]):
         for name in self._watched:
             if name not in self._written and dict.__contains__(self, name):
                 self._compare(name, baseline, writes, limits)
-        if writes:
-            _check_size(baseline, writes, limits)
+        if writes or counted or more:
+            _check_size(baseline, {**writes, **counted} if counted else writes, limits, more)
         return writes
 
     def _compare(
@@ -329,13 +337,13 @@ class Attributes(dict[str, Any]):
 
 
 def _check_size(
-    baseline: dict[str, bytes], writes: dict[str, bytes | None], limits: Limits
+    baseline: dict[str, bytes], writes: Mapping[str, bytes | None], limits: Limits, more: int
 ) -> None:
-    if len(writes) == 1:
+    if len(writes) == 1 and not more:
         for name, value in writes.items():
             if value is None or len(value) <= len(baseline.get(name, b"")):
                 return
-    size, count = sum(map(len, baseline.values())), len(baseline)
+    size, count = sum(map(len, baseline.values())) + more, len(baseline)
     for name, value in writes.items():
         before = baseline.get(name)
         size += len(value or b"") - len(before or b"")

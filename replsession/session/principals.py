@@ -38,6 +38,7 @@ from replsession.session.delta import Write
 from replsession.session.record import PRINCIPAL, Record
 
 NAME_BYTES_MAX: Final = 256
+SHOWN_CHARACTERS_MAX: Final = 40
 _ENTRY_BYTES = MEMBER_ID_BYTES + 8
 Epochs = Mapping[MemberId, int]
 NO_EPOCHS: Final[Epochs] = MappingProxyType({})
@@ -52,20 +53,25 @@ class Login(NamedTuple):
 
 def check_principal(name: object) -> str:
     """
-    Return the name of a principal.
+    Return the name of a principal as a plain ``str``.
 
     Raises:
-        ValueError: It is no text of 1 to 256 bytes of UTF-8 without NUL.
+        TypeError: It is no str.
+        ValueError: It has less than 1 or more than 256 bytes of UTF-8, or a NUL.
     """
-    if isinstance(name, str) and "\0" not in name:
-        try:
-            size = len(name.encode())
-        except UnicodeEncodeError:
-            size = 0
-        if 0 < size <= NAME_BYTES_MAX:
-            return str(name)
-    shown = f"{len(name)} characters" if isinstance(name, str) else type(name).__name__
-    raise ValueError(f"principal: got {shown}; allowed: 1 to {NAME_BYTES_MAX} bytes of UTF-8")
+    if not isinstance(name, str):
+        raise TypeError(f"principal: got a {type(name).__name__}; allowed: a str")
+    plain = str.__str__(name)
+    try:
+        size = len(plain.encode())
+    except UnicodeEncodeError:
+        size = 0
+    if not 0 < size <= NAME_BYTES_MAX or "\0" in plain:
+        shown = plain if len(plain) <= SHOWN_CHARACTERS_MAX else plain[:SHOWN_CHARACTERS_MAX] + "…"
+        raise ValueError(
+            f"principal: got {shown!r}; allowed: 1 to {NAME_BYTES_MAX} bytes of UTF-8 without NUL"
+        )
+    return plain
 
 
 def encoded_login(login: Login) -> bytes:

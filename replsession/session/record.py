@@ -26,7 +26,9 @@ from math import inf
 from typing import Any, NamedTuple
 
 from replsession.identity import Key, MemberId
+from replsession.session import counter, flashes
 from replsession.session.delta import Delta, Write
+from replsession.session.flashes import Flash
 from replsession.session.stamp import Seen, Stamp
 
 SECRET = "\0secret"
@@ -40,11 +42,17 @@ WAY_S = 2.0
 """How much later than it was an access may seem that came by an undisturbed way."""
 
 
+COOKIE_OF_APPLICATION, COOKIE_UNTIL_CLOSED, COOKIE_AS_SESSION = range(3)
+"""How long a browser keeps the cookie: as the application says for all sessions; as long as the
+browser runs; as long as the session lives."""
+
+
 class SessionLimits(NamedTuple):
     """How long a session may live, in seconds; None: for ever."""
 
     idle_s: float | None
     lifetime_s: float | None
+    cookie: int = COOKIE_OF_APPLICATION
 
 
 class Values(dict[str, bytes]):
@@ -54,12 +62,14 @@ class Values(dict[str, bytes]):
     Shared by all who read the record until it changes, and never changed itself.
     """
 
-    __slots__ = ("unread",)
+    __slots__ = ("flashes", "unread")
 
-    def __init__(self, *values: dict[str, bytes]) -> None:
+    def __init__(self, *values: dict[str, bytes], flashes: tuple[Flash, ...] = ()) -> None:
         super().__init__(*values)
         self.unread: dict[str, Any] = dict.fromkeys(self)
         """What sessions show for a value before it is read; None where nobody has asked yet."""
+        self.flashes = flashes
+        """Messages that wait for a page, the oldest first."""
 
 
 class Merge(enum.Enum):
@@ -237,15 +247,19 @@ class Record:
         return None if write is None else write.value
 
     def values(self) -> Values:
-        """Return what the application stored; removed attributes are left out."""
+        """Return what the application stored, counters as their sums; what was removed is not."""
         if self.plain is None:
-            self.plain = Values(
-                {
-                    name: write.value
-                    for name, write in self.attributes.items()
-                    if write.value is not None and not name.startswith(RESERVED_PREFIX)
-                }
-            )
+            plain: dict[str, bytes] = {}
+            kinds: dict[str, None] = {}
+            for name, write in self.attributes.items():
+                if name.startswith(RESERVED_PREFIX):
+                    kinds[name[:2]] = None
+                elif write.value is not None:
+                    plain[name] = write.value
+            if counter.PREFIX in kinds:
+                plain.update(counter.shown(self.attributes))
+            messages = flashes.shown(self.attributes) if flashes.PREFIX in kinds else ()
+            self.plain = Values(plain, flashes=messages)
         return self.plain
 
     def seen(self) -> dict[MemberId, int]:
@@ -287,7 +301,8 @@ class Record:
         """
         self.attributes.update(writes)
         if self.plain is not None and len(plain) == len(writes):
-            before, self.plain = self.plain, Values(self.plain)
+            before = self.plain
+            self.plain = Values(before, flashes=before.flashes)
             self.plain.update(plain)
             self.plain.unread = {**before.unread, **dict.fromkeys(plain)}
         else:

@@ -1,36 +1,35 @@
 """
-The session that an application sees, and what it changed.
+The session that an application sees: what it may ask of it, and tell it.
 
-Rules of this file:
-
-1. A session is a snapshot: what other requests write meanwhile is not seen, and merges at commit.
-2. What was assigned or removed is written; what was only read, and can be changed in place, is
-   encoded again at the seal and compared. Nothing changed, nothing is written.
-3. A session that was cleared, or has no attribute left, ends: users of Starlette's sessions log out
-   that way. What is written after that is a new session with a new id.
-4. The pure part is here: the recording and the seal. What needs the world comes in with one
-   :class:`SessionContext` from the front door.
+What becomes of it when the request ends is in ``sealing.py``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from types import MappingProxyType
-from typing import Self
+from collections.abc import Iterable, Mapping
+from datetime import datetime, timedelta
+from typing import Any, overload
 
 from replsession.concern import Concern
-from replsession.config import is_number
-from replsession.errors import SessionError, UnserializableAttribute
-from replsession.identity import Key, public_id
-from replsession.session.change import Change
-from replsession.session.context import Identity, Loaded, SessionContext
-from replsession.session.expiry import SECONDS_MAX, SessionLimits, encoded_limits
-from replsession.session.mapping import NOT_LOADED, Attributes
-from replsession.session.record import INTERVAL, SECRET, Values
-from replsession.session.values import mutable
+from replsession.config import Limits, is_number
+from replsession.errors import SessionError, WireError
+from replsession.session.codec import decode, encode
+from replsession.session.counter import within_64_bits
+from replsession.session.expiry import (
+    SECONDS_MAX,
+    SessionLimits,
+    encoded_limits,
+    ends_at,
+    limits_from,
+)
+from replsession.session.flashes import ID_BYTES, Flash
+from replsession.session.principals import check_principal
+from replsession.session.record import COOKIE_UNTIL_CLOSED, INTERVAL, PRINCIPAL, SECRET
+from replsession.session.sealing import Sealable
+from replsession.session.values import check_name
 
 
-class Session(Attributes):
+class Session(Sealable):
     """
     A session as a ``dict``, with ``accessed`` and ``modified`` as in Starlette.
 
@@ -39,80 +38,10 @@ class Session(Attributes):
     :class:`UnserializableAttribute` when the request commits.
     """
 
-    _context: SessionContext | None = None
-    _loaded: Loaded | None = None
-    _identity: Identity | None = None
-    _new_limits: SessionLimits | None = None
-    _rotated: bool = False
-    _cleared: bool = False
-    _is_changed: bool = False
-    """Something beside the attributes changed: the id, the limits, or it was cleared."""
-    _lost: bool = False
-    _born: bool = False
-    _exposed: bool = False
-    _has_new_id: bool = False
-    _unborn: bool = False
-    _has_committed: bool = False
-    _pending: tuple[Change, ...] = ()
-    _unreadable: Mapping[str, None] = MappingProxyType({})
-    """Names of attributes that are there, but can't be decoded here."""
-
-    @classmethod
-    def attached(cls, context: SessionContext, loaded: Loaded | None) -> Self:
-        """Return the session of a request, over what the request found; None: a new one."""
-        # Not by __init__, whose arguments are those of dict: this is done for every request.
-        session = cls.__new__(cls)
-        session._context = context
-        session._fill(loaded)
-        return session
-
-    @classmethod
-    def lazy(cls, context: SessionContext) -> Self:
-        """Return the session of a filtered request: looked up when it is first touched."""
-        session = cls.__new__(cls)
-        session._context = context
-        session._lazy = True
-        # So that code in C which asks for the size only, as that of ``json`` does, goes on and asks
-        # for the items, which loads.
-        dict.__setitem__(session, "", NOT_LOADED)
-        return session
-
-    def _fill(self, loaded: Loaded | None) -> None:
-        self._written = {}
-        self._watched = {}
-        if loaded is None:
-            self._baseline = {}
-        else:
-            self._loaded = loaded
-            self._identity = loaded.identity
-            self._baseline = loaded.values
-            self._put_unread(loaded.values)
-
-    def _load(self) -> None:
-        assert self._context is not None
-        self._lazy = False
-        dict.clear(self)
-        self._fill(self._context.load())
-
-    def _undecodable(self, name: str, error: Exception) -> None:
-        self._unreadable = {**self._unreadable, name: None}
-        if self._context is not None:
-            self._context.undecodable(self.id, name, error)
-
-    def clear(self) -> None:
-        """Remove everything, which ends the session; a write after that begins a new one."""
-        super().clear()
-        self._rotated = self._exposed = False
-        self._cleared = self._cleared or self._loaded is not None
-        self._is_changed = self._cleared
-        self._identity = self._new_limits = None
-        self._unreadable = {}
-
     @property
     def id(self) -> str | None:
         """Public id, 24 characters; None before the first write. Safe to print, no credential."""
-        identity = self._names()
-        return None if identity is None else public_id(identity.key.locator, identity.secret_hash)
+        return self._public_id()
 
     @property
     def is_new(self) -> bool:
@@ -125,7 +54,9 @@ class Session(Attributes):
         existing = self._existing()
         if existing is not None:
             return existing.created_at
-        return None if self._context is None or not self else self._context.wall_time()
+        if self._context is None or self._is_empty():
+            return None
+        return self._context.wall_time()
 
     @property
     def last_accessed_at(self) -> float | None:
@@ -145,9 +76,184 @@ class Session(Attributes):
                 f"max_inactive_interval: got {seconds!r}; "
                 "allowed: seconds above 0, or None for ever"
             )
+        limits = self._session_limits()._replace(idle_s=seconds)
+        self._write_register(INTERVAL, encoded_limits(limits))
+
+    def set_expiry(self, value: float | timedelta | datetime | None) -> None:
+        """
+        Give this session an expiry of its own, which its cookie follows.
+
+        Args:
+            value: Seconds, or a ``timedelta``, that it may be without a request. A ``datetime``: it
+                ends then, whatever is used meanwhile; without a time zone it is one of this
+                machine's local time. 0: as by default, and the browser forgets it when it is
+                closed. None: as by default, the cookie too.
+
+        Raises:
+            ValueError: *value* is none of these.
+        """
+        self._read()
+        if self._context is None:
+            defaults, born_at = SessionLimits(None, None), 0.0
+        else:
+            existing = self._existing()
+            defaults = self._context.default_limits()
+            born_at = self._context.wall_time() if existing is None else existing.created_at
+        limits = limits_from(value, defaults, born_at)
+        self._write_register(INTERVAL, encoded_limits(limits))
+
+    @property
+    def expires_at(self) -> float | None:
+        """When it ends if this request is its last, in Unix seconds; None: never, or no session."""
+        born_at = self.created_at
+        if born_at is None or self._context is None:
+            return None
+        return ends_at(self._session_limits(), born_at, self._context.wall_time())
+
+    @property
+    def expires_when_browser_closes(self) -> bool:
+        """Whether it was told so, by ``set_expiry(0)``."""
+        return self._session_limits().cookie == COOKIE_UNTIL_CLOSED
+
+    @property
+    def principal(self) -> str | None:
+        """
+        Whose session it is, as the application has said; None: nobody's.
+
+        All sessions of a principal can be listed, and ended, anywhere in the cluster. Assign it at
+        login, together with :meth:`rotate_id`; None takes it away and keeps the session.
+
+        Raises:
+            ValueError: a name of less than 1 or more than 256 bytes of UTF-8, or with a NUL.
+            TypeError: neither a str nor None.
+        """
+        return self._principal()
+
+    @principal.setter
+    def principal(self, name: str | None) -> None:
+        plain = None if name is None else check_principal(name)
         self.mark_modified()
-        self._new_limits = self._session_limits()._replace(idle_s=seconds)
-        self._is_changed = True
+        if plain != self._principal():
+            encoded = None if plain is None else encode("principal", plain)
+            self._write_register(PRINCIPAL, encoded)
+
+    def increment(self, name: str, amount: int = 1) -> int:
+        """
+        Count: requests that count at the same time, on whatever members, all add up.
+
+        The counter is an attribute as any other. To assign or remove it starts the count anew.
+
+        Args:
+            name: Of the attribute; one that is not there begins at 0.
+            amount: To be added, of 64 bits; may be negative, not 0.
+
+        Returns:
+            The value as this request sees it.
+
+        Raises:
+            TypeError: the attribute, or *amount*, is no int.
+            ValueError: *amount* is 0 or too large.
+            OverflowError: the value would have more than 64 bits.
+            UnserializableAttribute: *name* may not be the name of an attribute.
+        """
+        _check_amount(amount)
+        name = check_name(name)
+        value = self.get(name, 0)
+        if type(value) is not int or (name in self._unreadable and name not in self._written):
+            raise TypeError(f"increment: attribute {name!r} is there, and no int")
+        value += amount
+        if value != within_64_bits(value):
+            raise OverflowError(f"increment: attribute {name!r} would have more than 64 bits")
+        if name in self._written:
+            self[name] = value
+        else:
+            self.mark_modified()
+            self._increments = {**self._increments, name: self._increments.get(name, 0) + amount}
+            dict.__setitem__(self, name, value)
+        return value
+
+    def flash(
+        self, message: Any, category: str = "message", *, allow_duplicate: bool = True
+    ) -> None:
+        """
+        Keep a message for a page to come, in this request or another one.
+
+        What other requests flash at the same time is kept, too. Of more than 100 the oldest go.
+        Source of the names: Flask's ``flash`` and Pyramid's ``ISession``.
+
+        Args:
+            message: Anything that may be stored; kept as it is now.
+            category: A name as attributes have.
+            allow_duplicate: False: nothing if the same message waits already.
+
+        Raises:
+            UnserializableAttribute: the message may not be stored, or the name is none.
+            SessionTooLarge: it has too many bytes.
+        """
+        limits = Limits() if self._context is None else self._context.limits
+        category, encoded = check_name(category), encode("flash", message, limits)
+        known = self._messages()
+        if not allow_duplicate and any(
+            flash.category == category and flash.message == encoded for flash in known.values()
+        ):
+            return
+        self.mark_modified()
+        if self._context is None:
+            id = len(known).to_bytes(ID_BYTES, "big")
+        else:
+            id = self._context.unique()
+        flash = Flash(id, category, encoded)
+        self._flashes = {**known, id: flash}
+        self._flashed = {**self._flashed, id: flash}
+
+    @overload
+    def pop_flash(self) -> list[tuple[str, Any]]: ...
+
+    @overload
+    def pop_flash(self, category: str) -> list[Any]: ...
+
+    def pop_flash(self, category: str | None = None) -> list[Any]:
+        """
+        Take the messages that wait, the oldest first; what is flashed meanwhile stays.
+
+        Args:
+            category: Only its messages are returned and taken. None: all, as pairs of category and
+                message.
+        """
+        found = self._of_category(category)
+        if found:
+            self.mark_modified()
+            before = [flash.id for flash in found if flash.id not in self._flashed]
+            self._popped = {**self._popped, **dict.fromkeys(before)}
+            self._flashed = _without(self._flashed, found)
+            self._flashes = _without(self._messages(), found)
+        return self._decoded_flashes(found, category)
+
+    @overload
+    def peek_flash(self) -> list[tuple[str, Any]]: ...
+
+    @overload
+    def peek_flash(self, category: str) -> list[Any]: ...
+
+    def peek_flash(self, category: str | None = None) -> list[Any]:
+        """Return the messages as :meth:`pop_flash` does, and let them wait."""
+        return self._decoded_flashes(self._of_category(category), category)
+
+    def _of_category(self, category: str | None) -> list[Flash]:
+        flashes = self._messages().values()
+        return [flash for flash in flashes if category is None or flash.category == category]
+
+    def _decoded_flashes(self, flashes: list[Flash], category: str | None) -> list[Any]:
+        found: list[Any] = []
+        for flash in flashes:
+            try:
+                message = decode(flash.message)
+            except WireError as error:
+                if self._context is not None:
+                    self._context.undecodable(self.id, "flash", error)
+                continue
+            found.append((flash.category, message) if category is None else message)
+        return found
 
     @property
     def stale(self) -> bool:
@@ -208,7 +314,7 @@ class Session(Attributes):
         if self._existing() is not None and self._context is not None:
             assert self._identity is not None
             self._identity = self._context.new_secret(self._identity)
-            self._rotated = self._is_changed = True
+            self._write_register(SECRET, self._identity.secret_hash)
 
     @property
     def url_token(self) -> str | None:
@@ -233,166 +339,14 @@ class Session(Attributes):
         self._exposed = self._exposed or encoded != url
         return encoded
 
-    def _existing(self) -> Loaded | None:
-        """Return what the request found or committed, unless it was cleared since."""
-        self._read()
-        return None if self._cleared else self._loaded
 
-    def _names(self) -> Identity | None:
-        self._read()
-        if self.modified and not dict.__len__(self):
-            # Its last attribute was removed: the commit will end it.
-            return None
-        if self._identity is None and self._context is not None and dict.__len__(self):
-            self._identity = self._context.new_identity()
-        return self._identity
+def _check_amount(amount: object) -> None:
+    if type(amount) is not int:
+        raise TypeError(f"increment: got {amount!r}; allowed: an int")
+    if amount == 0 or amount != within_64_bits(amount):
+        raise ValueError(f"increment: got {amount}; allowed: an int of 64 bits, and not 0")
 
-    def _session_limits(self) -> SessionLimits:
-        existing = self._existing()
-        if self._new_limits is not None:
-            return self._new_limits
-        if existing is not None:
-            return existing.limits
-        return (
-            SessionLimits(None, None) if self._context is None else self._context.default_limits()
-        )
 
-    def seal(self) -> tuple[Change, ...]:
-        """
-        Return what this request changed since the last seal, to be committed in this order.
-
-        Raises:
-            UnserializableAttribute: a value that may not be stored; nothing was changed.
-            SessionTooLarge: a bound was passed; nothing was changed.
-        """
-        if self._context is None or self._lost or not self.is_dirty:
-            return ()
-        loaded = self._loaded
-        is_empty = self._unborn or self._is_empty()
-        if loaded is None:
-            self._pending = () if is_empty else (self._birth(),)
-        elif self._cleared or (self.modified and is_empty):
-            end = Change(loaded.identity.key, {}, destroy=True)
-            self._pending = (end,) if is_empty else (end, self._birth())
-        else:
-            self._catch_up()
-            writes = self._writes(self._baseline)
-            if self._new_limits is not None:
-                writes[INTERVAL] = encoded_limits(self._new_limits)
-            assert self._identity is not None
-            if self._rotated:
-                writes[SECRET] = self._identity.secret_hash
-            self._pending = (Change(self._identity.key, writes),) if writes else ()
-        return self._pending
-
-    def _is_empty(self) -> bool:
-        if dict.__len__(self):
-            return False
-        return all(name in self._written for name in self._unreadable)
-
-    def _birth(self) -> Change:
-        writes = self._writes({})
-        identity = self._names()
-        assert identity is not None
-        writes[INTERVAL] = encoded_limits(self._session_limits())
-        writes[SECRET] = identity.secret_hash
-        return Change(identity.key, writes, birth=True)
-
-    @property
-    def is_dirty(self) -> bool:
-        """Whether a seal may find something."""
-        return bool(self._written or self._watched or self._is_changed)
-
-    @property
-    def would_be_born(self) -> bool:
-        """Whether the next seal would begin a session, since there is none or it was ended."""
-        return (
-            dict.__len__(self) > 0 and (self._loaded is None or self._cleared) and not self._unborn
-        )
-
-    @property
-    def is_exposed(self) -> bool:
-        """Whether the application took the token, to print it somewhere."""
-        return self._exposed
-
-    @property
-    def was_lost(self) -> bool:
-        """Whether the session was ended elsewhere before this request could commit."""
-        return self._lost
-
-    @property
-    def has_new_id(self) -> bool:
-        """Whether the client has not been told this id: the session is new, or was rotated."""
-        return self._has_new_id
-
-    @property
-    def committed_identity(self) -> Identity | None:
-        """The names of the session if it exists, as found or committed."""
-        return None if self._loaded is None else self._loaded.identity
-
-    def found(self) -> tuple[dict[str, bytes], str | None]:
-        """Return the bytes and the public id that were found, or committed last."""
-        if self._loaded is None:
-            return {}, None
-        self._catch_up()
-        identity = self._loaded.identity
-        return self._baseline, public_id(identity.key.locator, identity.secret_hash)
-
-    @property
-    def changed_key(self) -> Key | None:
-        """Where the session is kept, if this request has committed to it."""
-        if self._loaded is None or not self._has_committed:
-            return None
-        return self._loaded.identity.key
-
-    def committed(self) -> None:
-        """Take what was sealed last for the new state: the next seal finds what is newer."""
-        self._has_committed = self._has_committed or bool(self._pending)
-        for change in self._pending:
-            if change.destroy:
-                self._loaded = None
-                self._baseline = {}
-                self._behind = {}
-                if len(self._pending) == 1:
-                    self._identity = self._new_limits = None
-                continue
-            # Most requests seal once with something to write: the rest is left to a second seal.
-            self._catch_up()
-            self._behind = change.writes
-            if change.birth or self._rotated or self._new_limits is not None:
-                self._adopt(change)
-        for name in self._written:
-            if mutable(dict.get(self, name)):
-                self._watched[name] = None
-        self._written = {}
-        self._cleared = self._rotated = self._is_changed = False
-        self._pending = ()
-
-    def stay_unborn(self) -> None:
-        """No id can reach the client any more: nothing that is written begins a session."""
-        self._unborn = True
-
-    def lost(self) -> None:
-        """The session was ended elsewhere: what this request wrote has nowhere to go."""
-        self._lost = True
-        self._pending = ()
-
-    def _adopt(self, change: Change) -> None:
-        assert self._identity is not None and self._context is not None
-        limits = self._session_limits()
-        self._has_new_id = self._has_new_id or SECRET in change.writes
-        if self._loaded is None:
-            now = self._context.wall_time()
-            self._born = True
-            self._loaded = Loaded(self._identity, Values(self._baseline), now, now, limits)
-        else:
-            self._loaded = self._loaded._replace(identity=self._identity, limits=limits)
-        self._new_limits = None
-
-    def _writes(self, baseline: dict[str, bytes]) -> dict[str, bytes | None]:
-        assert self._context is not None
-        try:
-            return self._changed(baseline, self._context.limits)
-        except UnserializableAttribute as error:
-            error.session_id = None if self._identity is None else self.id
-            raise
+def _without(flashes: Mapping[bytes, Flash], gone: Iterable[Flash]) -> dict[bytes, Flash]:
+    ids = {flash.id: None for flash in gone}
+    return {id: flash for id, flash in flashes.items() if id not in ids}

@@ -20,6 +20,7 @@ import re
 from collections.abc import Iterable
 
 from replsession.errors import ConfigError
+from replsession.web.settings import UNSET, Unset
 from replsession.web.tracking import looks_like_token
 
 HEADER_BYTES_MAX = 16 * 1024
@@ -117,7 +118,7 @@ class CookieWriter:
     Source: ``starlette/middleware/sessions.py`` for text and order, RFC 6265bis for the grammar.
     """
 
-    __slots__ = ("_after", "_before", "_deletion", "name")
+    __slots__ = ("_after", "_before", "_deletion", "_flags", "_path", "name")
 
     def __init__(
         self,
@@ -147,20 +148,27 @@ class CookieWriter:
         flags += "; secure" if https_only else ""
         flags += f"; domain={domain}" if domain is not None else ""
         flags += "; partitioned" if partitioned else ""
-        kept = f"Max-Age={max_age}; " if max_age is not None else ""
         self.name = name.encode()
+        self._path, self._flags = path, flags
         self._before = f"{name}=".encode()
-        self._after = f"; path={path}; {kept}{flags}".encode()
+        self._after = self._following(max_age)
         self._deletion = f"{name}=null; path={path}; {_NEVER}; {flags}".encode()
 
-    def set(self, value: str) -> bytes:
+    def set(self, value: str, max_age: int | Unset | None = UNSET) -> bytes:
         """
         Return the header's value that gives the cookie a value.
 
         Args:
             value: A token that we signed, so it has no character that could end the value.
+            max_age: Seconds that the browser keeps it this time; None: for as long as it runs.
+                Unset: as for all.
         """
-        return self._before + value.encode("ascii") + self._after
+        after = self._after if isinstance(max_age, Unset) else self._following(max_age)
+        return self._before + value.encode("ascii") + after
+
+    def _following(self, max_age: int | None) -> bytes:
+        kept = f"Max-Age={max_age}; " if max_age is not None else ""
+        return f"; path={self._path}; {kept}{self._flags}".encode()
 
     def delete(self) -> bytes:
         """Return the header's value that makes the browser forget the cookie."""

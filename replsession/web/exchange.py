@@ -33,20 +33,12 @@ from replsession.session.session import Session
 from replsession.session.stamp import NOTHING_SEEN, Seen
 from replsession.web.cookies import CookieWriter, add_vary, cookie_line
 from replsession.web.manager import Manager, Pending
+from replsession.web.settings import UNSET
+from replsession.web.tracking import Site as Site  # offered from here
 from replsession.web.tracking import encode_url
 
 LOGGER = logging.getLogger("replsession")
 Headers = list[tuple[bytes, bytes]]
-
-
-@dataclass(frozen=True, slots=True)
-class Site:
-    """Where a request arrived, so that URLs of the same site can be told from others."""
-
-    scheme: str
-    host: str
-    path: str
-    """Of the request, percent-encoded, without an id."""
 
 
 class Unavailable(Exception):
@@ -240,7 +232,7 @@ class Exchange:
         shows_news = self._news is not None and session.accessed
         # A commit that only stands behind a printed token is nothing to remember.
         has_changed = session.changed_key is not None or session.modified
-        if has_changed or self._stale is not None or shows_news:
+        if has_changed or self._stale is not None or shows_news or session.is_renewed:
             self._add_cookie(headers, committed)
         if (self._came_in_url or session.is_exposed) and not any(
             name.lower() == b"referrer-policy" for name, _ in headers
@@ -308,9 +300,11 @@ class Exchange:
         elif committed.secret_hash != identity.secret_hash:
             return
         if not self._came_in_url or self.session.has_new_id:
-            seen = self._seen or self._stale or self._news
-            token = identity.token if seen is None else self._manager.token(identity, seen)
-            headers.append((b"set-cookie", self._cookies.set(token)))
+            # With nothing new it says again what its client has seen, or it would be forgotten.
+            seen = self._seen or self._stale or self._news or self._manager.seen(identity)
+            token = self._manager.token(identity, seen)
+            kept = self.session.cookie_age() if self.session.has_own_expiry else UNSET
+            headers.append((b"set-cookie", self._cookies.set(token, kept)))
 
     def _note_filtered(self, committed: Committed | None) -> None:
         if self.is_filtered and committed is not None:
@@ -364,6 +358,10 @@ class Exchange:
     def new_secret(self, identity: Identity) -> Identity:
         """Return the same session with another secret part."""
         return self._manager.new_secret(identity)
+
+    def unique(self) -> bytes:
+        """Return 8 bytes that were never returned before, to anybody."""
+        return self._manager.unique()
 
     def default_limits(self) -> SessionLimits:
         """Return how long sessions of this application live."""

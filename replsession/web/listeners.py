@@ -25,6 +25,7 @@ from replsession.identity import public_id
 from replsession.metrics import Metrics
 from replsession.session.change import Change
 from replsession.session.codec import decode
+from replsession.session.counter import sum_of
 from replsession.session.record import RESERVED_PREFIX
 
 LOGGER = logging.getLogger("replsession")
@@ -115,6 +116,8 @@ class Listeners:
             for name, value in change.writes.items():
                 if not name.startswith(RESERVED_PREFIX):
                     tell.attribute(name, before.get(name), value)
+            for name, amount in change.increments.items():
+                tell.attribute(name, before.get(name), sum_of(before.get(name), amount))
             if change.destroy:
                 tell("session_destroyed", reason="invalidated")
 

@@ -31,6 +31,7 @@ from replsession.security.tokens import TokenSigner
 from replsession.session.change import Change
 from replsession.session.context import Identity, Loaded
 from replsession.session.expiry import SessionLimits
+from replsession.session.flashes import ID_BYTES
 from replsession.session.session import Session
 from replsession.session.stamp import Seen
 from replsession.web.cookies import values_in
@@ -170,6 +171,10 @@ class Manager:
         """Return a token that covers the commit to come of the request that prints it."""
         return self.token(identity, self.channel.reserve(identity.key))
 
+    def seen(self, identity: Identity) -> Seen:
+        """Return what a client has seen that is shown all that is here of a session."""
+        return self.channel.seen(identity.key)
+
     def is_current(self, identity: Identity) -> bool:
         """Tell whether an id is still that of a session that lives; this is no access."""
         return self.channel.is_current(identity)
@@ -184,6 +189,10 @@ class Manager:
     def new_secret(self, identity: Identity) -> Identity:
         """Return the same session with another secret part."""
         return self._identity(identity.key)
+
+    def unique(self) -> bytes:
+        """Return 8 bytes that were never returned before, to anybody."""
+        return secrets.token_bytes(ID_BYTES)
 
     def _identity(self, key: Key) -> Identity:
         secret = secrets.token_bytes(SECRET_BYTES)

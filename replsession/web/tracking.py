@@ -39,6 +39,16 @@ _UNSURE = re.compile(r"[\x00-\x1f\x7f\\]|^ | $")
 
 
 @dataclass(frozen=True, slots=True)
+class Site:
+    """Where a request arrived, so that URLs of the same site can be told from others."""
+
+    scheme: str
+    host: str
+    path: str
+    """Of the request, percent-encoded, without an id."""
+
+
+@dataclass(frozen=True, slots=True)
 class Taken:
     """
     A request's path without the id.

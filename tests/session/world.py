@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 from replsession.concern import Concern
 from replsession.config import Limits
@@ -10,13 +12,26 @@ from replsession.identity import Key, hash_of_secret
 from replsession.session.change import Change
 from replsession.session.codec import encode
 from replsession.session.context import Identity, Loaded
+from replsession.session.counter import sum_of
 from replsession.session.expiry import SessionLimits
+from replsession.session.flashes import Flash
 from replsession.session.record import RESERVED_PREFIX, Values
 from replsession.session.session import Session
 
 LIMITS = SessionLimits(1800, None)
 BORN_AT = 1_700_000_000.0
 NOW = BORN_AT + 60
+Act = Callable[[Session], object]
+
+
+def assign(**values: Any) -> Act:
+    """Return what sets these attributes."""
+    return lambda session: session.update(values)
+
+
+def both(*acts: Act) -> Act:
+    """Return what does one after another."""
+    return lambda session: [act(session) for act in acts]
 
 
 @dataclass
@@ -33,6 +48,7 @@ class World:
     records: dict[Key, dict[str, bytes]] = field(default_factory=dict)
     reserved: dict[Key, dict[str, bytes | None]] = field(default_factory=dict)
     """What was committed under names that records keep for themselves."""
+    flashes: dict[Key, dict[bytes, Flash]] = field(default_factory=dict)
     ended: list[Key] = field(default_factory=list)
     to_load: Loaded | None = None
     loads: int = 0
@@ -56,6 +72,11 @@ class World:
     def new_secret(self, identity: Identity) -> Identity:
         """Return another secret part for the same session."""
         return self._identity(identity.key)
+
+    def unique(self) -> bytes:
+        """Return what was never returned before."""
+        self._secrets += 1
+        return self._secrets.to_bytes(8, "big")
 
     def default_limits(self) -> SessionLimits:
         """Return the limits of a new session."""
@@ -141,3 +162,11 @@ class World:
                 del record[name]
             else:
                 record[name] = value
+        for name, amount in change.increments.items():
+            counted = sum_of(record.get(name), amount)
+            assert counted is not None
+            record[name] = counted
+        flashes = self.flashes.setdefault(change.key, {})
+        for gone in change.popped:
+            del flashes[gone]
+        flashes.update({flash.id: flash for flash in change.flashed})

@@ -56,7 +56,7 @@ class Age:
 
     def is_over(self, now: float, *, slack_s: float) -> bool:
         """Tell whether it is over for everybody, whatever a member knows of it."""
-        idle_s, lifetime_s = self.limits
+        idle_s, lifetime_s, _ = self.limits
         slack_s += self.late_s + RESOLUTION_S
         return (idle_s is not None and now - self.touched_at >= idle_s * (1 + DRIFT) + slack_s) or (
             lifetime_s is not None and now - self.born_at >= lifetime_s * (1 + DRIFT) + slack_s
@@ -137,7 +137,7 @@ def early(cluster: Cluster, who: Process, key: Key) -> None:
     if age is None or story is None or story.ends or story.buried:
         return
     now, timing = cluster.now, cluster.config.timing
-    idle_s, lifetime_s = age.limits
+    idle_s, lifetime_s, _ = age.limits
     if lifetime_s is not None and now - age.born_at >= lifetime_s * (1 - DRIFT) - RESOLUTION_S:
         return
     if idle_s is None:

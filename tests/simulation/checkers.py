@@ -5,7 +5,8 @@ While a run goes on: REAL, HONEST, PARTIAL, RESURRECT, BOUNDS and GONE after eve
 acknowledgement, CAUSAL at a commit, HEARD at an event, EXACT and STATE (witness.py) at the end of
 a repair round and of a state transfer. After the healing: READY, AGREE, NEWEST,
 LOST, RESURRECT, LEAK, QUIET. In a run without faults: GAPS. Whatever the core raises is CRASH.
-PRINCIPAL is in principals.py. Those of expiry are in aging.py: EARLY, EXPIRED, FLAP.
+PRINCIPAL is in principals.py, COUNT in counting.py. Those of expiry are in aging.py: EARLY,
+EXPIRED, FLAP.
 """
 
 from __future__ import annotations
@@ -33,18 +34,8 @@ IDLE_BYTES_PER_S_MAX = 1000
 NAMES = (
     *("REAL", "HONEST", "PARTIAL", "RESURRECT", "BOUNDS", "ACKS", "CAUSAL", "HEARD"),
     *("READY", "AGREE", "NEWEST", "LOST", "LEAK", "QUIET", "GAPS", "GONE", "CRASH"),
-    *(
-        "PRINCIPAL",
-        "EXACT",
-        "STATE",
-        "FRESH",
-        "FOUND",
-        "HELD",
-        "PROMPT",
-        "EARLY",
-        "EXPIRED",
-        "FLAP",
-    ),
+    *("PRINCIPAL", "COUNT", "EXACT", "STATE", "FRESH", "FOUND", "HELD", "PROMPT", "EARLY"),
+    *("EXPIRED", "FLAP"),
 )
 
 

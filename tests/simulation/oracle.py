@@ -7,7 +7,7 @@ every copy anywhere whether it is real, complete and the newest.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from replsession.identity import Key, MemberId
@@ -37,6 +37,17 @@ class LoggedIn:
         return self.seen.get(end.member, 0) >= end.hlc
 
 
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """One count: on which base, and how much."""
+
+    stamp: Stamp
+    name: str
+    amount: int
+    epoch: tuple[int, MemberId]
+    """The stamp of what was stored under the name, where it was counted; 0 for nothing."""
+
+
 @dataclass(slots=True)
 class Story:
     """All that happened to one session."""
@@ -45,6 +56,7 @@ class Story:
     birth: dict[str, bytes | None]
     writes: dict[Stamp, Written] = field(default_factory=dict)
     by_member: dict[MemberId, list[Written]] = field(default_factory=dict)
+    counts: list[Counted] = field(default_factory=list)
     ends: dict[Stamp, None] = field(default_factory=dict)
     """Invalidations by an application."""
     knew: dict[MemberId, None] = field(default_factory=dict)
@@ -84,6 +96,10 @@ class Oracle:
         """A request changed a session."""
         self.stories[key].write(Written(stamp, values, read))
         self.commits += 1
+
+    def counted(self, key: Key, counts: list[Counted]) -> None:
+        """A request has counted."""
+        self.stories[key].counts += counts
 
     def ended(self, key: Key, stamp: Stamp) -> None:
         """A request invalidated a session."""
@@ -169,3 +185,9 @@ def greatest_in(record: Record) -> int:
     for hlc in record.version.values():
         greatest = max(greatest, hlc)
     return greatest
+
+
+def bases_of(record: Record | None, names: Iterable[str]) -> dict[str, tuple[int, MemberId]]:
+    """Return the stamps of what is counted on under these names; 0 for nothing."""
+    bases = {} if record is None else record.attributes
+    return {name: bases[name][:2] if name in bases else (0, b"") for name in names}

@@ -31,7 +31,7 @@ from replsession.session.record import Merge, Record
 from replsession.session.stamp import HybridClock
 from replsession.session.store import Store
 from replsession.wire.encoding import decode_item, encode_item
-from tests.simulation import planted_principals, planted_waits
+from tests.simulation import planted_counters, planted_principals, planted_waits
 from tests.simulation.planted_expiry import EXPIRY
 from tests.simulation.planted_membership import MEMBERSHIP
 
@@ -344,7 +344,7 @@ PLANTED: dict[str, Callable[[], list[Patch]]] = {
     "everything_buried": _everything_buried,
     **MEMBERSHIP,
 }
-PLANTED |= planted_waits.PLANTED | planted_principals.PLANTED
+PLANTED |= planted_waits.PLANTED | planted_counters.PLANTED | planted_principals.PLANTED
 HARMLESS: dict[str, Callable[[], list[Patch]]] = {"no_stream": _no_stream}
 """What a promise survives."""
 

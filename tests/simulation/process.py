@@ -24,13 +24,13 @@ from replsession.replication.freshness import Lookup, covers
 from replsession.replication.waits import Waiting
 from replsession.session.change import Change
 from replsession.session.expiry import limits_of
-from replsession.session.principals import encoded_login, epochs_in
-from replsession.session.record import PRINCIPAL, Record
+from replsession.session.principals import epochs_in
+from replsession.session.record import Record
 from replsession.session.stamp import Seen, Stamp
 from tests.simulation import aging, checkers, principals
 from tests.simulation.aging import Watch
 from tests.simulation.links import Chunk, End, Input, news_in
-from tests.simulation.oracle import Written
+from tests.simulation.oracle import Counted, Written, bases_of
 from tests.simulation.witness import Witness
 
 if TYPE_CHECKING:
@@ -151,9 +151,10 @@ class Process:
             read: The greatest clock value in what it had read.
         """
         assert self.is_alive and not self.is_paused
+        epochs = bases_of(self.node.store.peek(change.key), change.increments)
         record = self.node.commit(change, self.now)
         if record is not None:
-            self._note(change, record, read)
+            self._note(change, record, read, epochs)
             self.cluster.ages.touched(self.node.me.id, record, self.cluster.now)
         self._touched[change.key] = None
         return record
@@ -176,9 +177,8 @@ class Process:
     def end_all(self, place: Key, name: str) -> None:
         """End all sessions of a principal, and tell the oracle."""
         self.node.requests.end_all(place.context[1:], name, self.now)
-        writer = self.node.writer
-        epoch = epochs_in(self.node.store.peek(place)).get(writer, 0)
-        self.cluster.oracle.ended_all(place, Stamp(epoch, writer))
+        epoch = epochs_in(self.node.store.peek(place)).get(self.node.writer, 0)
+        self.cluster.oracle.ended_all(place, Stamp(epoch, self.node.writer))
 
     def ask(self, key: Key, seen: Seen, then: Callable[[Answer], None]) -> None:
         """Look a session up for a client's request, and call *then* when its wait is over."""
@@ -311,7 +311,9 @@ class Process:
         deltas = end.batches.pop(batch)
         checkers.acknowledged(self.cluster.oracle, self.name, applier, deltas, retention_s)
 
-    def _note(self, change: Change, record: Record, read: int) -> None:
+    def _note(
+        self, change: Change, record: Record, read: int, epochs: dict[str, tuple[int, MemberId]]
+    ) -> None:
         oracle = self.cluster.oracle
         if change.destroy:
             assert record.destroyed is not None
@@ -319,17 +321,20 @@ class Process:
             stamp = record.destroyed
         else:
             stamp = Stamp(record.version[self.node.writer], self.node.writer)
-            writes = dict(change.writes)
-            login = principals.login_in(self.node, change)
-            if login is not None:
-                writes[PRINCIPAL] = encoded_login(login)
+            # What the member keeps for itself it has made of the change.
+            attributes = record.attributes.items()
+            own = {n: w.value for n, w in attributes if n.startswith("\0") and w[:2] == stamp}
+            values = {**change.writes, **own}
             if change.birth:
-                oracle.born(change.key, stamp, writes)
+                oracle.born(change.key, stamp, values)
                 self.cluster.ages.born(change.key, limits_of(record), self.cluster.now)
             else:
-                oracle.wrote(change.key, stamp, writes, read)
+                oracle.wrote(change.key, stamp, values, read)
+            login = principals.login_in(self.node, change)
             if login is not None:
                 principals.note(oracle, change.key, stamp, login)
+            counts = change.increments.items()
+            oracle.counted(change.key, [Counted(stamp, n, m, epochs[n]) for n, m in counts])
         checkers.causal(self.name, change.key, Written(stamp, {}, read))
 
     def _check(self) -> None:

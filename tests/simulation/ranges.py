@@ -38,6 +38,7 @@ class Summary:
             f"{sum(run.stale for run in runs)} answers were flagged as stale; "
             f"{sum(run.met for run in runs)} write concerns met, "
             f"{sum(run.short for run in runs)} not; "
+            f"{sum(run.counts for run in runs)} counts added up; "
             f"{sum(run.now for run in runs) / 3600:.1f} h of virtual time; "
             f"agreement at most {max(run.settled_s for run in runs):.1f} s after the faults; "
             f"{sum(run.buried for run in runs)} sessions buried without an end"

@@ -14,10 +14,11 @@ from dataclasses import dataclass
 
 from replsession.identity import Key
 from replsession.session.stamp import Stamp
-from tests.simulation import aging, checkers, principals
+from tests.simulation import aging, checkers, counting, principals
 from tests.simulation.checkers import Failure
 from tests.simulation.clients import Clients
 from tests.simulation.cluster import Cluster
+from tests.simulation.counting import Counting
 from tests.simulation.faults import Faults
 from tests.simulation.swarm import Swarm, Weather, calm, draw
 from tests.simulation.trace import Trace
@@ -54,6 +55,8 @@ class Verdict:
     """Commits that were acknowledged by as many members as was asked for."""
     short: int
     """Commits that were not, and said so."""
+    counts: int
+    """Counts that were added up at the end, at each member."""
     trace_hash: str
     now: float
 
@@ -96,8 +99,10 @@ class Run:
         )
         self.workload = Workload(self.cluster, swarm)
         self.clients = Clients(self.cluster, swarm)
+        self.counting = Counting(self.workload)
         self.faults = Faults(self.cluster, self.workload, swarm)
         self.settled_s = 0.0
+        self.counts = 0
 
     def run(self) -> Verdict:
         """Run all phases; a broken promise ends it."""
@@ -119,6 +124,7 @@ class Run:
         self.cluster.run(2.0)
         self.workload.start()
         self.clients.start()
+        self.counting.start()
         self.faults.start()
         self._chaos()
         due, dead = self._heal()
@@ -193,6 +199,7 @@ class Run:
         checkers.stay_dead(copies, dead)
         alive = self.cluster.alive_members()
         principals.nobody_stays(copies, self.cluster.oracle, alive)
+        self.counts = counting.exact(copies, list(due), self.cluster.oracle, alive)
         for copy in copies:
             self.clients.survive(copy.served, alive)
 
@@ -253,6 +260,7 @@ class Run:
             self.clients.stale,
             self.clients.met,
             self.clients.short,
+            self.counts,
             self.trace.digest(),
             self.cluster.now,
         )
@@ -266,6 +274,7 @@ class CalmRun(Run):
             self.cluster.start(name)
         self.cluster.run(4.0)
         self.workload.start()
+        self.counting.start()
         self.faults.start()
         self._chaos()
         due, dead = self._heal()

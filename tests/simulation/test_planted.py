@@ -10,6 +10,7 @@ import pytest
 from replsession.errors import WireError
 from replsession.replication.peers import Peers
 from replsession.session.stamp import HLC_MAX
+from tests.simulation import test_scenarios_counters as counters
 from tests.simulation import test_scenarios_expiry as expiry
 from tests.simulation import test_scenarios_join as join
 from tests.simulation import test_scenarios_membership as membership
@@ -142,8 +143,26 @@ CAUGHT: dict[str, tuple[Callable[[Swarm], bool], set[str]]] = {
     "unbounded_sleep": (is_mortal, {"BOUNDS"}),
     "judged_at_requests_only": (any_swarm, {"PRINCIPAL"}),
     "ends_without_reason": (any_swarm, {"PRINCIPAL"}),
+    "counts_of_the_last_arrival": (any_swarm, {"HONEST", "COUNT", "NEWEST", "AGREE"}),
+    "count_begun_at_zero": (any_swarm, {"COUNT"}),
+    "epoch_ignored": (any_swarm, {"COUNT"}),
+    "counted_on_what_was_replaced": (any_swarm, {"COUNT"}),
 }
 SCENARIOS: dict[str, Callable[[], None]] = {
+    "count_begun_at_zero": counters.TestCounting().test_a_burst_at_one_member_adds_up,
+    "one_register_for_all": counters.TestCounting().test_two_halves_count_and_lose_nothing,
+    "counted_at_every_seal": counters.TestRequests().test_a_request_that_commits_often_counts_once,
+    "epoch_ignored": counters.TestEpochs().test_an_assignment_beats_what_was_counted_before_it,
+    "counted_on_what_was_replaced": (
+        counters.TestEpochs().test_an_assignment_beats_what_was_counted_before_it
+    ),
+    "counter_of_the_old_name": (
+        counters.TestCounting().test_who_took_another_name_goes_on_in_another_register
+    ),
+    "pop_takes_all": counters.TestFlashes().test_a_pop_takes_what_it_has_seen_and_no_more,
+    "one_list_of_flashes": counters.TestFlashes().test_two_halves_flash_and_keep_both,
+    "pops_remembered": counters.TestFlashes().test_nothing_is_left_of_what_was_popped,
+    "flashes_unbounded": counters.TestFlashes().test_of_too_many_the_oldest_go,
     "token_of_the_version_alone": (
         waits.TestFreshness().test_what_was_shown_after_a_gap_is_in_the_token
     ),

@@ -111,7 +111,7 @@ class Workload:
 
     def _interval_s(self, browser: Browser) -> float | None:
         """Return the idle interval of a session that nothing else ends."""
-        idle_s, lifetime_s = browser.limits
+        idle_s, lifetime_s, _ = browser.limits
         return idle_s if lifetime_s is None else None
 
     def _has_ended(self, browser: Browser) -> bool:
@@ -153,6 +153,11 @@ class Workload:
         # Now and then a balancer asks a member that has just started.
         some = fit if self.rng.random() < 0.05 else ready
         return self.rng.choice(some) if some else None
+
+    def in_use(self) -> list[Key]:
+        """Return the sessions whose browsers ask for something now."""
+        now = self.cluster.now
+        return [b.key for b in self.browsers if b.back_at <= now and not self._has_ended(b)]
 
     def _request(self, process: Process) -> None:
         rng = self.rng

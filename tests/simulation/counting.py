@@ -1,0 +1,145 @@
+"""
+Counting: requests that count at any member, and the checker that adds up for itself.
+
+COUNT: after the healing every member shows of a counter what was assigned last, and exactly the sum
+of all that was counted on it by members that live. Of what a member counted that died, or that let
+the session go before others had it, those counts are there that somebody holds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from random import Random
+from typing import Any
+
+import cbor2
+
+from replsession.identity import Key, MemberId
+from replsession.session import counter
+from replsession.session.change import Change
+from replsession.session.record import Record
+from tests.simulation import telling
+from tests.simulation.checkers import Copy, Failure
+from tests.simulation.oracle import Oracle, Story, greatest_in
+from tests.simulation.process import Process
+from tests.simulation.scheduler import split
+from tests.simulation.workload import Workload
+
+NAMES = ("hits", "views")
+"""Of the counters; the second one is also assigned and removed now and then."""
+COUNTS_SHARE = 0.6
+"""Of seeds that count at all."""
+AMOUNTS = (1, 1, 1, 5, -2, 2**40)
+BURST = 8
+
+
+def expected(
+    story: Story, record: Record, name: str, alive: dict[MemberId, None]
+) -> tuple[int | None, int]:
+    """
+    Return what a record must show of a counter, None for nothing, and of how many counts.
+
+    Args:
+        story: All that happened to the session.
+        record: Of one member; what it holds of members that died is taken as it is.
+        name: Of the counter.
+        alive: Ids, in stamps, of the members that run.
+    """
+    base = record.attributes.get(name)
+    epoch = (0, b"") if base is None else (base.hlc, base.member)
+    amounts = [
+        count.amount
+        for count in story.counts
+        if count.name == name
+        and count.epoch == epoch
+        and (_is_due(story, count.stamp.member, alive) or _holds(record, count.stamp, name))
+    ]
+    value = None if base is None or base.value is None else cbor2.loads(base.value)
+    if not amounts:
+        return value, 0
+    return (value or 0) + sum(amounts), len(amounts)
+
+
+def _is_due(story: Story, writer: MemberId, alive: dict[MemberId, None]) -> bool:
+    return writer in alive and writer not in story.unshared
+
+
+def _holds(record: Record, stamp: tuple[int, MemberId], name: str) -> bool:
+    write = record.attributes.get(counter.register_of(stamp[1], name))
+    return write is not None and write.hlc >= stamp[0]
+
+
+def exact(
+    copies: Sequence[Copy], due: Sequence[Key], oracle: Oracle, alive: dict[MemberId, None]
+) -> int:
+    """COUNT: every member shows exactly the sum; return how many counts were added up."""
+    added = 0
+    for copy in copies:
+        for key in due:
+            record = copy.served.get(key)
+            for name in NAMES if record is not None else ():
+                assert record is not None
+                sum_, counts = expected(oracle.stories[key], record, name, alive)
+                value = record.values().get(name)
+                shown = None if value is None else cbor2.loads(value)
+                if shown != sum_:
+                    what = f"{name!r} is {shown}, and {counts} counts make {sum_}"
+                    raise Failure("COUNT", f"{copy.name}: session {telling.key(key)}: {what}")
+                added += counts
+    return added
+
+
+@dataclass(slots=True)
+class Counting:
+    """Requests that count in the sessions of a workload, until it is over."""
+
+    workload: Workload
+    rng: Random = field(init=False)
+    counted: int = 0
+
+    def __post_init__(self) -> None:
+        self.rng = split(self.workload.swarm.seed, "counting")
+
+    def start(self) -> None:
+        """Begin to count, in those seeds that do."""
+        if self.rng.random() < COUNTS_SHARE:
+            self._turn()
+
+    def _turn(self) -> None:
+        if self.workload.is_over:
+            return
+        cluster, rng = self.workload.cluster, self.rng
+        delay_s = rng.expovariate(0.5 / self.workload.swarm.operation_every_s)
+        cluster.scheduler.after(delay_s, self._turn)
+        fit = [process for process in cluster.live() if not process.is_paused]
+        keys = self.workload.in_use()
+        if not fit or not keys:
+            return
+        process, key = rng.choice(fit), rng.choice(keys)
+        times = BURST if rng.random() < 0.05 else 1
+        # All at once: they are in one delta, or follow one another while the window is shut.
+        process.post(lambda node, now: self._count_often(process, key, times))
+
+    def _count_often(self, process: Process, key: Key, times: int) -> None:
+        for _ in range(times):
+            self._count(process, key)
+
+    def _count(self, process: Process, key: Key) -> None:
+        record = process.open(key)
+        if record is None:
+            return
+        rng = self.rng
+        drawn, read = rng.random(), greatest_in(record)
+        if drawn < 0.06:
+            # Its own name, so that counts on what was there before are told from those after.
+            base: dict[str, bytes | None] = {"views": cbor2.dumps(rng.randrange(100))}
+            process.commit(Change(key, base), read)
+        elif drawn < 0.09:
+            process.commit(Change(key, {"views": None}), read)
+        else:
+            names = rng.sample(NAMES, rng.choice((1, 1, 2)))
+            increments = {name: rng.choice(AMOUNTS) for name in names}
+            writes: dict[str, Any] = {"cart": b"\x01"} if drawn > 0.9 else {}
+            process.commit(Change(key, writes, increments=increments), read)
+            self.counted += 1
