@@ -166,10 +166,8 @@ def is_untouched(stored: bytes, encoded: bytes) -> bool:
     with different versions would write it in turns, and the one with the older version could not
     read it any more.
     """
-    if stored == encoded:
-        return True
     if _REGISTERED_START not in stored:
-        return False
+        return stored == encoded
     try:
         return encode("", decode(stored), _NO_BYTES_BOUND) == encoded
     except (WireError, UnserializableAttribute):

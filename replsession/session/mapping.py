@@ -313,7 +313,7 @@ class Attributes(dict[str, Any]):
         if before is None:
             check_name(name)
         encoded = encode(name, dict.__getitem__(self, name), limits)
-        if before is None or not is_untouched(before, encoded):
+        if encoded != before and (before is None or not is_untouched(before, encoded)):
             writes[name] = encoded
 
     def _catch_up(self) -> None:
