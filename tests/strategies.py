@@ -8,7 +8,7 @@ as on the wire, and one stamp never stands for two values.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from datetime import timedelta, timezone
+from datetime import UTC, timedelta, timezone
 from decimal import Decimal
 from math import inf
 from random import Random
@@ -72,7 +72,7 @@ offsets = st.builds(
 )
 zones = st.one_of(
     st.none(),
-    st.just(timezone.utc),
+    st.just(UTC),
     offsets,
     st.sampled_from(["Europe/Berlin", "America/New_York", "Etc/GMT+5", "UTC"]).map(ZoneInfo),
 )

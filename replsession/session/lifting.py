@@ -18,6 +18,7 @@ from cbor2 import CBORTag, frozendict
 from replsession.errors import WireError
 from replsession.session import format as fmt
 from replsession.session.faults import problem_of, problem_of_key
+from replsession.session.format import SCALARS
 from replsession.session.leaves import LIFT
 from replsession.session.registry import restored
 
@@ -78,8 +79,10 @@ def _found(slots: list[Any]) -> list[_Step]:
     found: list[_Step] = []
     for at, item in enumerate(slots):
         kind = type(item)
-        if kind in fmt.SCALARS:
-            _check(problem_of(item))
+        if kind in SCALARS:
+            # ``cbor2`` makes no text that has no form in UTF-8, and no float is at fault.
+            if kind is int:
+                _check(problem_of(item))
         elif kind is CBORTag and item.tag in LIFT:
             slots[at] = LIFT[item.tag](item.value)
         else:
@@ -138,7 +141,8 @@ def _made(step: _Step) -> Any:
     if kind == fmt.TUPLE:
         return tuple(parts)
     if kind == fmt.REGISTERED:
-        return restored(*step.keys, parts[0])
+        name, version = step.keys
+        return restored(name, version, parts[0])
     return _made_set(set if kind == fmt.SET else frozenset, parts)
 
 
@@ -149,7 +153,7 @@ def _made_set(kind: type[set[Any]] | type[frozenset[Any]], parts: list[Any]) -> 
         raise WireError(f"something in a set has no hash ({type(error).__name__})") from error
     # Objects that were two where they come from may be equal here, and so may two moments in zones
     # with other rules.
-    if len(made) != len(parts) and all(type(part) in fmt.SCALARS for part in parts):
+    if len(made) != len(parts) and all(type(part) in SCALARS for part in parts):
         raise WireError("an item stands twice in a set")
     return made
 

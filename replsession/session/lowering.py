@@ -31,9 +31,10 @@ from replsession.session.faults import (
     problem_of_key,
     type_name,
 )
+from replsession.session.format import SCALARS
 from replsession.session.leaves import LOWER
 
-_TAG_OF = {tuple: fmt.TUPLE, set: fmt.SET, frozenset: fmt.FROZENSET}
+_TAG_OF: dict[type, int] = {tuple: fmt.TUPLE, set: fmt.SET, frozenset: fmt.FROZENSET}
 _CONTAINERS = frozenset({list, dict, *_TAG_OF})
 _Step = tuple[Any, Any, Place | None, Any]
 """What is to be gone through, what it is lowered into, the place where it stands, and what stands
@@ -91,16 +92,18 @@ class _Lowering:
     def _placed(self, item: Any, held: Any, place: Place | None, steps: list[_Step]) -> Any:
         """Return what stands for *item*; if that is to be filled, *steps* get one more."""
         kind = type(item)
-        if kind in fmt.SCALARS:
+        if kind in SCALARS:
+            if kind is str or kind is bytes:
+                self._text += len(item)
+                if kind is bytes or item.isascii():
+                    return item
             problem = problem_of(item)
             if problem:
                 raise self._error(place, held, problem, item)
-            if kind is str or kind is bytes:
-                self._text += len(item)
             return item
         if kind in LOWER:
             leaf = LOWER[kind](item)
-            if type(leaf) is str:
+            if isinstance(leaf, str):
                 raise self._error(place, held, leaf, item)
             self._text += len(leaf.value) if type(leaf.value) is str else 0
             return leaf
@@ -142,11 +145,12 @@ class _Lowering:
 
     def _fill_dict(self, source: dict[Any, Any], target: Any, here: Place) -> None:
         for key, item in source.items():
-            problem = problem_of_key(key)
-            if problem:
-                raise self._error(here.outer, here.held, problem)
             if type(key) is str:
                 self._text += len(key)
+            if type(key) is not str or not key.isascii():
+                problem = problem_of_key(key)
+                if problem:
+                    raise self._error(here.outer, here.held, problem)
             placed = self._placed(item, item, here, self._inner)
             if type(target) is dict:
                 target[key] = placed

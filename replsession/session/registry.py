@@ -101,9 +101,9 @@ def register(
     """
     Let objects of a class be stored in sessions, and come back as objects of that class.
 
-    As a decorator, ``@register("cart")``, above ``@dataclass``; or as a call for a class of somebody
-    else, ``register("money", Money, to_plain=…, from_plain=…)``. Every member must do it, and before
-    the first request. Subclasses must be registered by themselves.
+    As a decorator, ``@register("cart")``, above ``@dataclass``; or as a call, for a class of
+    somebody else: ``register("money", Money, to_plain=…, from_plain=…)``. Every member must do it,
+    and before the first request. Subclasses must be registered by themselves.
 
     Args:
         name: What stands for the class in what is stored: 1 to 64 letters, digits and ``_.:/+-``.
@@ -234,12 +234,16 @@ def _ways_of_dataclass(cls: Any) -> tuple[ToPlain, FromPlain]:
             allowed = f"to_plain and from_plain: it can't be made without {parameter.name!r}"
             raise ConfigError("register", cls, allowed)
 
+    # What __post_init__ makes of the fields it may have made before they were stored.
+    is_set_again = hasattr(cls, "__post_init__") or not all(fields.values())
+
     def to_plain(value: Any) -> dict[str, Any]:
         return {name: getattr(value, name) for name in fields}
 
     def from_plain(plain: dict[str, Any]) -> Any:
+        if not is_set_again:
+            return cls(**plain)
         value = cls(**{name: item for name, item in plain.items() if fields.get(name, True)})
-        # What __post_init__ computes from the fields it may have computed before it was stored.
         for name, item in plain.items():
             object.__setattr__(value, name, item)
         return value

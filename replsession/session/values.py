@@ -36,7 +36,7 @@ from replsession.session.lowering import lower
 from replsession.session.registry import by_class
 
 _PLAIN_CONTAINERS = frozenset({list, dict})
-_MUTABLE = {
+_MUTABLE: dict[type, bool] = {
     **dict.fromkeys((list, dict, set), True),
     **dict.fromkeys((*sorted(SCALARS, key=repr), *LOWER), False),
 }
@@ -117,22 +117,21 @@ def check(name: str, value: object, limits: Limits = _LIMITS) -> None:
         lower(name, value, limits)
 
 
-def is_plain(value: Any, limits: Limits = _LIMITS) -> bool:
+def is_plain(value: object, limits: Limits = _LIMITS) -> bool:
     """
     Tell whether a value may be stored, and CBOR has everything in it of its own.
 
     What is not plain may be stored all the same, or not: :func:`lower` tells, with what is wrong.
     """
-    kind = type(value)
-    if kind in ALWAYS_FINE:
+    if type(value) in ALWAYS_FINE:
         return True
-    if kind is list or kind is dict:
+    if type(value) is list or type(value) is dict:
         return _is_plain_tree(value, limits)
-    if kind is str:
+    if type(value) is str:
         return len(value) <= limits.value_bytes_max and (value.isascii() or encodable(value))
-    if kind is int:
+    if type(value) is int:
         return INT_MIN <= value <= INT_MAX
-    return kind is bytes and len(value) <= limits.value_bytes_max
+    return type(value) is bytes and len(value) <= limits.value_bytes_max
 
 
 def _is_plain_tree(value: _Container, limits: Limits) -> bool:
