@@ -15,7 +15,7 @@ The map of the package, from the browser inwards::
     security/                keys from one secret, certificates, tokens
     node                     one member as a state machine: no I/O, no clock of its own
     membership/ replication/ wire/      who is there; how writes travel; how they are written down
-    session/                 stamps, deltas, records and their merge, values, the store
+    session/                 stamps, deltas, records and their merge, values, types, the store
     messages events identity config errors metrics
 
 The words:
@@ -54,6 +54,7 @@ from replsession.errors import (
     SessionTooLarge,
     UnserializableAttribute,
 )
+from replsession.session.registry import register
 from replsession.session.session import Session
 from replsession.web.listeners import SessionEvent, SessionListener
 
@@ -73,4 +74,5 @@ __all__ = [
     "SessionMiddleware",
     "SessionTooLarge",
     "UnserializableAttribute",
+    "register",
 ]

@@ -54,7 +54,11 @@ class UnserializableAttribute(SessionError, TypeError):
         session_id: Public id of the session, or None for one that was not born yet.
     """
 
-    ALLOWED = "None, bool, 64-bit int, float, str, bytes, list, and dict with str keys"
+    ALLOWED = (
+        "None, bool, 64-bit int, float, str, bytes, list, tuple, set, frozenset, dict with str or "
+        "int keys, datetime, date, time, timedelta, Decimal, UUID, and registered types"
+    )
+    WAYS_OUT = "store a plain value instead, or register its type (replsession.register)"
 
     def __init__(self, path: str, problem: str, session_id: str | None = None) -> None:
         super().__init__(path, problem, session_id)
@@ -66,7 +70,7 @@ class UnserializableAttribute(SessionError, TypeError):
         where = f" of session {self.session_id[:8]}…" if self.session_id else ""
         return (
             f"unable to serialize attribute {self.path!r}{where}: {self.problem}; "
-            f"what may be stored: {self.ALLOWED}"
+            f"what may be stored: {self.ALLOWED}; either {self.WAYS_OUT}"
         )
 
 

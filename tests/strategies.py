@@ -8,8 +8,12 @@ as on the wire, and one stamp never stands for two values.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import UTC, timedelta, timezone
+from decimal import Decimal
 from math import inf
 from random import Random
+from typing import Any
+from zoneinfo import ZoneInfo
 
 import cbor2
 from hypothesis import strategies as st
@@ -20,6 +24,7 @@ from replsession.replication.pieces import whole
 from replsession.session.delta import REGISTER, Delta, Piece, Write, joined
 from replsession.session.record import Merge, Record
 from replsession.session.stamp import HLC_MAX, HybridClock, Stamp
+from tests.session import shop
 
 
 class Seeded(Random):
@@ -51,6 +56,78 @@ versions = st.dictionaries(member_ids, hlcs, max_size=4)
 writes = st.builds(Write, hlcs, member_ids, st.integers(0, 255), values)
 attributes = st.dictionaries(texts, writes, max_size=5)
 monotonic = st.floats(0, 1e9)
+
+
+# What an application may store: every type of the format, at any depth.
+
+int64s = st.integers(-(2**63), 2**63 - 1)
+long_texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=300)
+plain_scalars = st.one_of(
+    st.none(), st.booleans(), int64s, st.floats(), long_texts, st.binary(max_size=300)
+)
+offsets = st.builds(
+    lambda microseconds, name: timezone(timedelta(microseconds=microseconds), *name),
+    st.integers(1 - 86_400_000_000, 86_400_000_000 - 1),
+    st.just(()) | st.tuples(texts),
+)
+zones = st.one_of(
+    st.none(),
+    st.just(UTC),
+    offsets,
+    st.sampled_from(["Europe/Berlin", "America/New_York", "Etc/GMT+5", "UTC"]).map(ZoneInfo),
+)
+timedeltas = st.timedeltas()
+decimals = st.one_of(
+    st.decimals(allow_nan=False, allow_infinity=False),
+    st.sampled_from(["NaN", "-NaN7", "Infinity", "-Infinity", "-0", "0E-7", "1.500", "1E+400"]),
+).map(Decimal)
+colours = st.sampled_from([*shop.Colour])
+leaf_values = st.one_of(
+    st.datetimes(timezones=zones, allow_imaginary=True),
+    st.builds(lambda at, fold: at.replace(fold=fold), st.datetimes(), st.integers(0, 1)),
+    st.dates(),
+    st.times(timezones=zones),
+    timedeltas,
+    decimals,
+    st.uuids(),
+    colours,
+    st.sampled_from([*shop.Level]),
+    st.integers(0, 7).map(shop.Permission),
+    st.builds(shop.Slug, texts),
+)
+hashables = st.recursive(
+    plain_scalars | leaf_values,
+    lambda inner: st.one_of(
+        st.frozensets(inner, max_size=4),
+        st.lists(inner, max_size=4).map(tuple),
+        st.builds(shop.Price, inner),
+        st.builds(shop.Tag, texts),
+    ),
+    max_leaves=8,
+)
+cart_lines = st.builds(shop.Line, texts, int64s, decimals)
+plain_values = st.recursive(
+    plain_scalars,
+    lambda inner: st.lists(inner, max_size=6) | st.dictionaries(long_texts, inner, max_size=6),
+    max_leaves=30,
+)
+
+
+def _containers(inner: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
+    return st.one_of(
+        st.lists(inner, max_size=5),
+        st.lists(inner, max_size=5).map(tuple),
+        st.dictionaries(texts | int64s, inner, max_size=5),
+        st.builds(shop.Cart, st.lists(cart_lines, max_size=3), st.sets(colours), inner),
+        st.builds(shop.Point, int64s, int64s),
+    )
+
+
+session_values = st.recursive(
+    st.one_of(plain_scalars, leaf_values, hashables, st.sets(hashables, max_size=5), cart_lines),
+    _containers,
+    max_leaves=20,
+)
 
 
 @st.composite

@@ -59,13 +59,15 @@ def test_a_config_error_names_field_value_and_what_is_allowed() -> None:
     ("session_id", "where"), [(None, ""), (SESSION_ID, " of session 01234567…")]
 )
 def test_an_unserializable_attribute_is_named(session_id: str | None, where: str) -> None:
-    error = UnserializableAttribute("cart[3].price", "decimal.Decimal", session_id)
+    error = UnserializableAttribute("cart[3].price", "shop.Money", session_id)
 
     assert str(error) == (
-        f"unable to serialize attribute 'cart[3].price'{where}: decimal.Decimal; what may be "
-        "stored: None, bool, 64-bit int, float, str, bytes, list, and dict with str keys"
+        f"unable to serialize attribute 'cart[3].price'{where}: shop.Money; what may be "
+        "stored: None, bool, 64-bit int, float, str, bytes, list, tuple, set, frozenset, dict with "
+        "str or int keys, datetime, date, time, timedelta, Decimal, UUID, and registered types; "
+        "either store a plain value instead, or register its type (replsession.register)"
     )
-    assert (error.path, error.problem) == ("cart[3].price", "decimal.Decimal")
+    assert (error.path, error.problem) == ("cart[3].price", "shop.Money")
     assert error.session_id == session_id
 
 

@@ -11,15 +11,40 @@ Codec: one attribute's value as bytes, one CBOR item (RFC 8949).
                         the infinities as f97e00, f97c00, f9fc00
     list, dict          major types 4 and 5      ``cbor2``; a dict keeps its order
 
+What CBOR has not is a tag of our own, with this content (session/format.py has the numbers)::
+
+    d9c001  tuple       array of its items
+    d9c002  set         array of its items, in the order of their bytes
+    d9c003  frozenset   the same
+    d9c004  dict        with at least one int key: array of key, value, key, value …, in its order;
+                        keys are ints and texts
+    d9c005  datetime    array: microseconds of the clock since 0001-01-01T00:00, zone, fold (0 or 1)
+    d9c006  date        days, 1 for 0001-01-01
+    d9c007  time        array: microseconds since midnight, zone, fold
+    d9c008  timedelta   array: days, seconds (0 to 86 399), microseconds (0 to 999 999)
+    d9c009  Decimal     text as ``str`` gives it, with a capital E
+    d9c00a  UUID        byte string of 16
+    d9c00b  registered  array: name, version, plain form
+
+    zone    null without one; the microseconds east of UTC of a fixed offset (UTC: 0), or
+            array: these, its name, if that is not the one that it has anyway; or the text that is
+            the key of a zone of ``zoneinfo``
+    plain form    any value; of an Enum member its name, of one of a Flag its number, of a dataclass
+            a map of its fields
+
 Scalars are decoded by hand: that is short, as strict as it reads, and as fast as ``cbor2``.
 
 1. Decoding an untouched value and encoding it again gives the same bytes: that is how a change in
-   place is found.
-2. Everything that ``encode`` takes, ``decode`` takes, in every member (values.py, rule 3).
+   place is found. Of an object this holds for the bytes that this member would write:
+   :func:`is_untouched` tells for those that another version of the application wrote.
+2. Everything that ``encode`` takes, ``decode`` takes, in every member (values.py, rule 3) that has
+   the same types registered and the same time zones.
 3. ``decode`` refuses whatever could be read in two ways, come out as another type, or build objects
-   of its own: tags, indefinite lengths, duplicate keys, keys other than str, simple values,
-   trailing bytes. It takes a number or a length that is written longer or shorter than here, so
-   that members with another version of ``cbor2`` stay readable.
+   that are not of this table: other tags, indefinite lengths, duplicate keys, other keys, simple
+   values, trailing bytes. It takes a number or a length that is written longer or shorter than
+   here, so that members with another version of ``cbor2`` stay readable. For the same reason, and
+   since other members may order a set by other bytes, it takes sets in any order.
+4. ``cbor2`` never makes anything of a tag: it leaves ours as they are, and is stopped at others.
 """
 
 from __future__ import annotations
@@ -33,7 +58,10 @@ import cbor2
 
 from replsession.config import VALUE_BYTES_CEILING, Limits
 from replsession.errors import SessionTooLarge, UnserializableAttribute, WireError
-from replsession.session import values
+from replsession.session import format as fmt
+from replsession.session.lifting import lift
+from replsession.session.lowering import lower
+from replsession.session.values import is_plain
 
 _LIMITS = Limits()
 _NO_BYTES_BOUND = Limits(
@@ -85,8 +113,7 @@ def encode(name: str, value: object, limits: Limits = _LIMITS) -> bytes:
     elif value is None or value is True or value is False:
         data = _SINGLETONS[value]
     else:
-        values.check(name, value, limits)
-        data = cbor2.dumps(value)
+        data = cbor2.dumps(value if is_plain(value, limits) else lower(name, value, limits))
     if len(data) > limits.value_bytes_max:
         raise SessionTooLarge(f"attribute {name!r}", len(data), limits.value_bytes_max, "bytes")
     return data
@@ -111,7 +138,7 @@ def decode(data: bytes) -> Any:
         return _DOUBLE.unpack(data)[0]
     if _INT_LENGTHS.get(head) == len(data):
         number = int.from_bytes(data[1:], "big")
-        if number <= values.INT_MAX:
+        if number <= fmt.INT_MAX:
             return number if head < 0x20 else -1 - number
     return _item(data)
 
@@ -130,14 +157,38 @@ def _string(data: bytes, head: int) -> str | bytes:
         raise WireError("a text is not UTF-8") from error
 
 
-class _NoTags(dict[int, Any]):
+def is_untouched(stored: bytes, encoded: bytes) -> bool:
+    """
+    Tell whether *encoded* is what this member writes for a value that was read from *stored*.
+
+    The bytes differ when the stored value has an object of an older version, or one that another
+    version of the class restores with more or fewer fields. Reading it is no change: two members
+    with different versions would write it in turns, and the one with the older version could not
+    read it any more.
+    """
+    if _REGISTERED_START not in stored:
+        return stored == encoded
+    try:
+        return encode("", decode(stored), _NO_BYTES_BOUND) == encoded
+    except (WireError, UnserializableAttribute):
+        return False
+
+
+class _OurTags(dict[int, Any]):
     """Asked for the decoder of each tag, the built-in ones included, before it would run."""
 
     def __missing__(self, tag: int) -> NoReturn:
-        raise WireError(f"a value has the tag {tag}")
+        if tag not in fmt.TAGS:
+            raise WireError(f"a value has the tag {tag}")
+        # That no decoder is known makes ``cbor2`` leave the tag as it is, with its content.
+        raise KeyError(tag)
 
 
-_NO_TAGS = _NoTags()
+_OUR_TAGS = _OurTags()
+_REGISTERED_START = b"\xd9" + fmt.REGISTERED.to_bytes(2, "big")
+_NATIVE_DEPTH_MAX = 4 * fmt.DEPTH_MAX + 3
+"""Each level has at most two tags and two arrays, those of an object and of its plain form; the
+last one can hold a time: a tag, an array, and that of the zone."""
 
 
 def _item(data: bytes) -> Any:
@@ -145,8 +196,8 @@ def _item(data: bytes) -> Any:
     try:
         value = cbor2.load(
             stream,
-            semantic_decoders=_NO_TAGS,
-            max_depth=values.DEPTH_MAX,
+            semantic_decoders=_OUR_TAGS,
+            max_depth=_NATIVE_DEPTH_MAX,
             allow_indefinite=False,
             allow_duplicate_keys=False,
             strict_hashable_types=True,
@@ -155,8 +206,4 @@ def _item(data: bytes) -> Any:
         raise WireError(f"a value is not well-formed ({type(error).__name__})") from error
     if stream.tell() != len(data):
         raise WireError(f"{len(data) - stream.tell()} bytes follow a value")
-    try:
-        values.check("", value, _NO_BYTES_BOUND)
-    except UnserializableAttribute as error:
-        raise WireError(f"a value may not be stored: {error.problem}") from error
-    return value
+    return value if is_plain(value, _NO_BYTES_BOUND) else lift(value)

@@ -31,8 +31,8 @@ from replsession.errors import WireError
 from replsession.identity import MEMBER_ID_BYTES, MemberId
 from replsession.session.codec import decode, encode
 from replsession.session.delta import Write
+from replsession.session.format import INT_MAX, INT_MIN
 from replsession.session.stamp import Stamp
-from replsession.session.values import INT_MAX, INT_MIN
 
 PREFIX = "\0+"
 _NAME_AT = len(PREFIX) + 2 * MEMBER_ID_BYTES

@@ -23,7 +23,7 @@ from typing import Any, Final, Self, cast
 
 from replsession.config import Limits
 from replsession.errors import SessionTooLarge, WireError
-from replsession.session.codec import decode, encode
+from replsession.session.codec import decode, encode, is_untouched
 from replsession.session.record import RESERVED_PREFIX, Values
 from replsession.session.values import check_name, mutable
 
@@ -321,7 +321,7 @@ class Attributes(dict[str, Any]):
         if before is None:
             check_name(name)
         encoded = encode(name, dict.__getitem__(self, name), limits)
-        if encoded != before:
+        if encoded != before and (before is None or not is_untouched(before, encoded)):
             writes[name] = encoded
 
     def _catch_up(self) -> None:

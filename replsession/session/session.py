@@ -34,8 +34,9 @@ class Session(Sealable):
     A session as a ``dict``, with ``accessed`` and ``modified`` as in Starlette.
 
     Values are plain and the request's own. May be stored: None, bool, int of 64 bits, float, str,
-    bytes, list, and dict with str keys, at most 32 levels deep; anything else raises
-    :class:`UnserializableAttribute` when the request commits.
+    bytes, list, tuple, set, frozenset, dict with str or int keys, datetime, date, time, timedelta,
+    Decimal, UUID, and objects of classes given to :func:`replsession.register`, at most 32 levels
+    deep; anything else raises :class:`UnserializableAttribute` when the request commits.
     """
 
     @property

@@ -1,47 +1,82 @@
 """
 Values: what an attribute may hold, and what its name may be.
 
-1. A value is None, bool, a 64-bit int, float, str, bytes, or a list, or a dict with str keys, of
-   such values.
-2. The types are meant exactly. A tuple would come back as a list, a ``StrEnum`` as a str, an
-   ``OrderedDict`` as a dict: what another member reads would differ from what was written here, so
-   it is refused where it was written.
+1. A value is None, bool, a 64-bit int, float, str, bytes, datetime, date, time, timedelta, Decimal,
+   UUID, an object of a registered class, or a list, tuple, set, frozenset, or a dict with str and
+   int keys, of such values.
+2. The types are meant exactly. A ``StrEnum`` would come back as a str, an ``OrderedDict`` as a
+   dict: what another member reads would differ from what was written here, so it is refused where
+   it was written, unless its class is registered. ``True`` is no int key.
 3. Depth and items are bounded by the format, the same in every member: settings may lower the two
    bounds and never raise them, so a value that one member takes is taken by all.
 4. The check walks level by level and never recurses. Nothing may be encoded before it was checked:
    ``cbor2`` recurses on the native stack, and a deep value would kill the process.
+5. What CBOR has of its own is *plain*, and goes to ``cbor2`` as it is. Only a value with something
+   else in it is lowered first, which is a check, too.
 """
 
 from __future__ import annotations
 
-import json
-from types import NoneType
 from typing import Any, TypeAlias
 
 from replsession.config import Limits
-from replsession.errors import SessionTooLarge, UnserializableAttribute
+from replsession.errors import UnserializableAttribute
+from replsession.session.faults import encodable, shortened, type_name
+from replsession.session.format import (
+    ALWAYS_FINE,
+    DEPTH_MAX,
+    INT_MAX,
+    INT_MIN,
+    ITEMS_MAX,
+    NAME_BYTES_MAX,
+    SCALARS,
+)
+from replsession.session.leaves import LOWER
+from replsession.session.lowering import lower
+from replsession.session.registry import by_class
 
-DEPTH_MAX = 32
-"""Containers inside one another, at most. Python and ``cbor2`` take about ten times as many."""
-ITEMS_MAX = 10_000
-"""Items of all containers of a value together, at most; an entry of a dict is one item."""
-INT_MIN, INT_MAX = -(2**63), 2**63 - 1
-NAME_BYTES_MAX = 256
-SHOWN_CHARACTERS_MAX = 40
-
-SCALARS = frozenset({NoneType, bool, int, float, str, bytes})
-CONTAINERS = frozenset({list, dict})
-_ALWAYS_FINE = frozenset({NoneType, bool, float})
-_COMES_BACK_AS = (str, bytes, int, float, tuple, list, dict)
+_PLAIN_CONTAINERS = frozenset({list, dict})
+_MUTABLE: dict[type, bool] = {
+    **dict.fromkeys((list, dict, set), True),
+    **dict.fromkeys((*sorted(SCALARS, key=repr), *LOWER), False),
+}
+"""Of the types whose values all can change in place, or none can."""
 _LIMITS = Limits()
 
-_Container: TypeAlias = "list[Any] | dict[Any, Any]"
-_Entry: TypeAlias = "tuple[_Container, _Entry | None]"
+_Container: TypeAlias = list[Any] | dict[Any, Any]
 
 
 def mutable(value: object) -> bool:
-    """Tell whether *value* can change in place, so that it must be compared when a request ends."""
-    return type(value) in CONTAINERS
+    """
+    Tell whether *value* can change in place, so that it must be compared when a request ends.
+
+    Of a registered class it can, unless its objects are said or known to be immutable.
+    """
+    try:
+        return _MUTABLE[type(value)]
+    except KeyError:
+        return _may_change(value)
+
+
+def _may_change(value: object) -> bool:
+    left = [value]
+    # What was stored has no more items; an object could have been put into itself since.
+    for _ in range(ITEMS_MAX):
+        if not left:
+            return False
+        item: Any = left.pop()
+        kind = type(item)
+        if kind is tuple or kind is frozenset:
+            left += item
+        elif kind in by_class:
+            entry = by_class[kind]
+            if entry.frozen_fields is not None:
+                left += [getattr(item, name, None) for name in entry.frozen_fields]
+            elif not entry.immutable:
+                return True
+        elif _MUTABLE.get(kind, True):
+            return True
+    return True
 
 
 def check_name(name: object) -> str:
@@ -55,11 +90,11 @@ def check_name(name: object) -> str:
     if type(name) is str and name.isascii() and len(name) <= NAME_BYTES_MAX and name[:1] != "\0":
         return name
     if not isinstance(name, str):
-        raise UnserializableAttribute("?", f"a name of type {_type_name(type(name))}")
+        raise UnserializableAttribute("?", f"a name of type {type_name(type(name))}")
     plain = str.__str__(name)
     problem = _problem_of_name(plain)
     if problem:
-        raise UnserializableAttribute(_shortened(plain), problem)
+        raise UnserializableAttribute(shortened(plain), problem)
     return plain
 
 
@@ -78,142 +113,77 @@ def check(name: str, value: object, limits: Limits = _LIMITS) -> None:
         UnserializableAttribute: With the path of the first fault, level by level.
         SessionTooLarge: Texts and byte strings alone pass ``value_bytes_max``.
     """
-    if type(value) in _ALWAYS_FINE:
-        return
+    if not is_plain(value, limits):
+        lower(name, value, limits)
+
+
+def is_plain(value: object, limits: Limits = _LIMITS) -> bool:
+    """
+    Tell whether a value may be stored, and CBOR has everything in it of its own.
+
+    What is not plain may be stored all the same, or not: :func:`lower` tells, with what is wrong.
+    """
+    if type(value) in ALWAYS_FINE:
+        return True
     if type(value) is list or type(value) is dict:
-        _check_tree(name, value, limits)
-        return
-    problem = _problem_of_scalar(value)
-    if problem:
-        raise UnserializableAttribute(name, problem)
-    if type(value) is str or type(value) is bytes:
-        _check_text_size(name, len(value), limits)
+        return _is_plain_tree(value, limits)
+    if type(value) is str:
+        return len(value) <= limits.value_bytes_max and (value.isascii() or encodable(value))
+    if type(value) is int:
+        return INT_MIN <= value <= INT_MAX
+    return type(value) is bytes and len(value) <= limits.value_bytes_max
 
 
-def _check_tree(name: str, value: _Container, limits: Limits) -> None:
+def _is_plain_tree(value: _Container, limits: Limits) -> bool:
     # The hot path of every list and dict: one loop, no call for an item that is fine.
     depth_max = limits.value_depth_max if limits.value_depth_max < DEPTH_MAX else DEPTH_MAX
     items_max = limits.value_items_max if limits.value_items_max < ITEMS_MAX else ITEMS_MAX
     items = text_size = 0
-    level: list[_Entry] = [(value, None)]
+    level = [value]
     for _ in range(depth_max):
-        inner: list[_Entry] = []
-        for entry in level:
-            container: Any = entry[0]
+        inner: list[_Container] = []
+        for each in level:
+            container: Any = each
             items += len(container)
             if items > items_max:
-                raise UnserializableAttribute(name, f"more than {items_max} items")
+                return False
             if type(container) is dict:
                 for key in container:
-                    if type(key) is not str or not key.isascii():
-                        _check_key(name, entry, key)
+                    if type(key) is not str or not (key.isascii() or encodable(key)):
+                        return False
                     text_size += len(key)
                 container = container.values()
             for item in container:
                 kind = type(item)
                 if kind is str:
                     text_size += len(item)
-                    if item.isascii():
+                    if item.isascii() or encodable(item):
                         continue
                 elif kind is int:
                     if INT_MIN <= item <= INT_MAX:
                         continue
-                elif kind in _ALWAYS_FINE:
+                elif kind in ALWAYS_FINE:
                     continue
-                elif kind in CONTAINERS:
-                    inner.append((item, entry))
+                elif kind in _PLAIN_CONTAINERS:
+                    inner.append(item)
                     continue
                 elif kind is bytes:
                     text_size += len(item)
                     continue
-                problem = _problem_of_scalar(item)
-                if problem:
-                    raise UnserializableAttribute(_path(name, entry, item), problem)
+                return False
             if text_size > limits.value_bytes_max:
-                _check_text_size(name, text_size, limits)
+                return False
         if not inner:
-            return
+            return True
         level = inner
-    raise UnserializableAttribute(
-        _path(name, level[0][1], level[0][0]), f"nested deeper than {depth_max} levels"
-    )
-
-
-def _check_key(name: str, entry: _Entry, key: object) -> None:
-    if type(key) is not str:
-        problem = f"a key of type {_type_name(type(key))}"
-    elif not _encodable(key):
-        problem = "a key with a lone surrogate"
-    else:
-        return
-    raise UnserializableAttribute(_path(name, entry[1], entry[0]), problem)
-
-
-def _problem_of_scalar(value: object) -> str | None:
-    if type(value) is int:
-        return None if INT_MIN <= value <= INT_MAX else "int of more than 64 bits"
-    if type(value) is str:
-        return None if _encodable(value) else "str with a lone surrogate"
-    if type(value) in SCALARS:
-        return None
-    kind = type(value)
-    for base in _COMES_BACK_AS:
-        if issubclass(kind, base):
-            plain = "list" if base is tuple else base.__name__
-            return f"{_type_name(kind)} (it would come back as {plain})"
-    return _type_name(kind)
+    return False
 
 
 def _problem_of_name(name: str) -> str | None:
     if name[:1] == "\0":
         return "a name that begins with NUL"
-    if not _encodable(name):
+    if not encodable(name):
         return "a name with a lone surrogate"
     if len(name.encode()) > NAME_BYTES_MAX:
         return f"a name of more than {NAME_BYTES_MAX} bytes"
     return None
-
-
-def _check_text_size(name: str, size: int, limits: Limits) -> None:
-    if size > limits.value_bytes_max:
-        what = f"the text of attribute {name!r}"
-        raise SessionTooLarge(what, size, limits.value_bytes_max, "bytes or more")
-
-
-def _encodable(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
-def _type_name(kind: type) -> str:
-    if kind.__module__ == "builtins":
-        return kind.__qualname__
-    return f"{kind.__module__}.{kind.__qualname__}"
-
-
-def _path(name: str, entry: _Entry | None, item: object) -> str:
-    """Write the way to *item* in the container of *entry*; ``_path(name, None, …)`` is the name."""
-    steps: list[str] = []
-    while entry:
-        container, parent = entry
-        steps.append(_step(container, item))
-        item, entry = container, parent
-    return name + "".join(reversed(steps))
-
-
-def _step(container: _Container, item: object) -> str:
-    # By identity, since equal values may stand before it; what is shared is at fault in each place.
-    if isinstance(container, list):
-        return f"[{next(index for index, each in enumerate(container) if each is item)}]"
-    key = next(key for key, each in container.items() if each is item)
-    shown = _shortened(key)
-    return f".{shown}" if shown.isidentifier() else f"[{json.dumps(shown)}]"
-
-
-def _shortened(text: str) -> str:
-    if len(text) <= SHOWN_CHARACTERS_MAX:
-        return text
-    return text[:SHOWN_CHARACTERS_MAX] + "…"

@@ -39,11 +39,11 @@ TYPES: dict[str, Any] = {
 }
 
 
-def vectors(name: str) -> list[Any]:
+def vectors(name: str, part: str = "vectors") -> list[Any]:
     """Return the vectors of one file as parameters named after them."""
     content = json.loads((FOLDER / f"{name}.json").read_text(encoding="utf-8"))
     assert content["wire_version"] == WIRE_VERSION
-    return [pytest.param(vector, id=vector["name"]) for vector in content["vectors"]]
+    return [pytest.param(vector, id=vector["name"]) for vector in content[part]]
 
 
 def built(value: Any) -> Any:

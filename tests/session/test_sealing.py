@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from typing import Any
 
 import pytest
@@ -295,8 +296,8 @@ def test_sealing_twice_gives_the_same_until_it_was_committed() -> None:
 
 UNSTORABLE: list[tuple[str, Any, str]] = [
     ("x", object(), "object"),
-    ("x", (1,), "tuple (it would come back as list)"),
-    ("x", {1}, "set"),
+    ("x", (1j,), "complex"),
+    ("x", {1: OrderedDict()}, "collections.OrderedDict (it would come back as dict)"),
     ("x", 2**64, "int of more than 64 bits"),
     ("cart", [{"price": Session()}], "replsession.session.session.Session"),
     ("\0x", 1, "a name that begins with NUL"),
