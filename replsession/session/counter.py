@@ -5,14 +5,15 @@ A counter ``name`` is what the application stored under that name, the *base*, p
 registers of all writers have counted on it. A register's name is ``"\\0+"``, the writer's member id
 in hex, and the name of the counter; its value is one CBOR array::
 
-    [epoch hlc, epoch member, total]
+    [epoch, total]
 
 1. Only its writer writes a register, so of two values the one with the greater stamp is newer and
    has all of the other: merging needs nothing that other registers do not have.
-2. The *epoch* is the stamp of the base that was counted on; 0 and no bytes where there was none.
-   Only registers whose epoch is exactly the stamp of the present base are added. So an assignment
-   or a removal starts the count anew, and what was counted on the same base adds up, whoever
-   counted. A register whose base is not here yet counts nothing until that arrives.
+2. The *epoch* is the stamp of the base that was counted on: its clock value as 8 bytes, since an
+   int in a value has a sign, and its member; no bytes where there was no base. Only registers
+   whose epoch is exactly the stamp of the present base are added. So an assignment or a removal
+   starts the count anew, and what was counted on the same base adds up, whoever counted. A register
+   whose base is not here yet counts nothing until that arrives.
 3. A base that is no int hides what was counted on it.
 4. What is shown stays within 64 bits: a sum beyond is shown as the nearest number within.
 
@@ -32,11 +33,9 @@ from replsession.identity import MEMBER_ID_BYTES, MemberId
 from replsession.session.codec import decode, encode
 from replsession.session.delta import Write
 from replsession.session.format import INT_MAX, INT_MIN
-from replsession.session.stamp import Stamp
 
 PREFIX = "\0+"
 _NAME_AT = len(PREFIX) + 2 * MEMBER_ID_BYTES
-_NO_BASE = Stamp(0, b"")
 _INTS_BELOW = 0x40
 """First bytes of ints in CBOR are below it, those of everything else are not."""
 
@@ -44,7 +43,7 @@ _INTS_BELOW = 0x40
 class Count(NamedTuple):
     """What one writer has counted on one base."""
 
-    epoch: Stamp
+    epoch: bytes
     total: int
 
 
@@ -55,7 +54,7 @@ def register_of(writer: MemberId, name: str) -> str:
 
 def encoded(count: Count) -> bytes:
     """Return the value of a register."""
-    return cbor2.dumps([*count.epoch, count.total])
+    return cbor2.dumps(list(count))
 
 
 def decoded(value: bytes) -> Count | None:
@@ -66,8 +65,8 @@ def decoded(value: bytes) -> Count | None:
     except WireError:
         return None
     match fields:
-        case [int() as hlc, bytes() as member, int() as total] if type(total) is int:
-            return Count(Stamp(hlc, member), total)
+        case [bytes() as epoch, int() as total] if type(total) is int:
+            return Count(epoch, total)
         case _:
             return None
 
@@ -129,6 +128,6 @@ def within_64_bits(number: int) -> int:
     return max(INT_MIN, min(number, INT_MAX))
 
 
-def _epoch(attributes: Mapping[str, Write], name: str) -> Stamp:
+def _epoch(attributes: Mapping[str, Write], name: str) -> bytes:
     base = attributes.get(name)
-    return _NO_BASE if base is None else Stamp(base.hlc, base.member)
+    return b"" if base is None else base.hlc.to_bytes(8, "big") + base.member

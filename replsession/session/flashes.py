@@ -6,7 +6,8 @@ The register's name is ``"\\0!"`` and the writer's member id in hex; its value i
     [[hlc, id, category, message] …], [id …]
 
 First the messages that were flashed through this writer, then the ids of messages of *others* that
-were popped through it. The message is the encoded value as a byte string.
+were popped through it. The message is the encoded value as a byte string, hlc the clock value of
+its commit as 8 bytes.
 
 1. Only its writer writes a register, so two that flash at the same time keep both, and whoever pops
    names what it has seen: a message that comes meanwhile stays.
@@ -60,7 +61,7 @@ class Written(NamedTuple):
 
 
 class _Register(NamedTuple):
-    messages: list[tuple[int, Flash]]
+    messages: list[tuple[bytes, Flash]]
     popped: list[bytes]
 
 
@@ -95,7 +96,8 @@ def written(
     registers = _registers(attributes)
     register = register_of(stamp.member)
     own = registers.pop(register, _Register([], []))
-    messages = own.messages + [(stamp.hlc, flash) for flash in flashed]
+    hlc = stamp.hlc.to_bytes(8, "big")
+    messages = own.messages + [(hlc, flash) for flash in flashed]
     all_here = {**registers, register: _Register(messages, own.popped)}
     gone = dict.fromkeys([*own.popped, *popped])
     left = _shown(all_here, gone)
@@ -112,8 +114,8 @@ def written(
 
 
 def _left(
-    messages: list[tuple[int, Flash]], popped: Iterable[Mapping[bytes, None]]
-) -> list[tuple[int, Flash]]:
+    messages: list[tuple[bytes, Flash]], popped: Iterable[Mapping[bytes, None]]
+) -> list[tuple[bytes, Flash]]:
     for ids in popped:
         messages = [message for message in messages if message[1].id not in ids]
     return messages
@@ -157,7 +159,7 @@ def _decoded(value: bytes) -> _Register:
         case [[*messages], [*popped]]:
             for message in messages:
                 match message:
-                    case [int() as hlc, bytes() as id, str() as category, bytes() as text]:
+                    case [bytes() as hlc, bytes() as id, str() as category, bytes() as text]:
                         register.messages.append((hlc, Flash(id, category, text)))
             register.popped.extend(id for id in popped if type(id) is bytes)
     return register

@@ -50,6 +50,9 @@ an array of ``x``, written flat where it says so.
                          pieces, content (session/packing.py); asleep: for so long; null: awake
     3     joined delta   as a delta, but [name, hlc, kind, value or null …] flat: several writes of
                          one member, each attribute with the clock value of its own
+
+    kind   0 a value, 1 what one writer has counted (session/counter.py); of both, and of kinds that
+           are unknown, the newest write stays
 """
 
 from __future__ import annotations

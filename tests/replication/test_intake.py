@@ -13,8 +13,11 @@ from replsession.messages import Access
 from replsession.metrics import Metrics
 from replsession.replication.intake import REQUESTS_MAX, Intake
 from replsession.replication.pieces import whole
+from replsession.session import counter, flashes
+from replsession.session.codec import encode
 from replsession.session.delta import REGISTER, Delta, Piece, Write
 from replsession.session.expiry import SessionLimits, encoded_limits
+from replsession.session.flashes import Flash
 from replsession.session.record import INTERVAL, SECRET, Record
 from replsession.session.stamp import HybridClock, Stamp
 from replsession.session.store import Store
@@ -502,3 +505,24 @@ def test_a_partial_record_that_is_over_when_the_rest_comes_is_served_to_nobody()
     assert held(room).asleep
     assert held(room).value("x") == b"\x01"
     assert room.events == []
+
+
+def test_listeners_hear_of_a_counter_as_it_is_shown_and_of_no_flash() -> None:
+    room = intake()
+    take(room, BIRTH)
+    room.events.clear()
+    register, one = counter.counted({}, A, "hits", 1)
+    take(room, stream(10, 20, **{register: one}))
+    _, two = counter.counted({}, A, "hits", 2)
+    take(room, stream(20, 30, **{register: two}))
+    take(room, stream(30, 40, hits=encode("", 9)))
+    flash = Flash(b"12345678", "info", b"\x01")
+    flashed = flashes.written({}, Stamp(50, A), [flash], [], Limits())
+    take(room, stream(40, 50, **{flashed.register: flashed.value}))
+
+    assert [event.changes for event in changes(room)] == [
+        (("hits", None, encode("", 1)),),
+        (("hits", encode("", 1), encode("", 2)),),
+        (("hits", encode("", 2), encode("", 9)),),
+    ]
+    assert held(room).values().flashes == (flash,)

@@ -10,9 +10,12 @@ from replsession.messages import Access, Accesses
 from replsession.replication.freshness import Lookup
 from replsession.replication.outbox import HELD_ALL
 from replsession.replication.requests import ACCESS_RESOLUTION_S, ACCESSES_IN_MESSAGE_MAX
+from replsession.session import counter, flashes
 from replsession.session.change import Change
-from replsession.session.delta import REGISTER, Delta, Write
+from replsession.session.counter import Count
+from replsession.session.delta import COUNTER, REGISTER, Delta, Write
 from replsession.session.expiry import SessionLimits, encoded_limits
+from replsession.session.flashes import Flash
 from replsession.session.record import INTERVAL, SECRET, Record
 from replsession.session.stamp import HLC_MAX, OBSERVED_MAX, Seen, Stamp
 from tests.harness import Hand, Network, some_id, some_key
@@ -418,3 +421,43 @@ def test_a_write_goes_above_a_stamp_at_the_end_or_ends_its_session(
     other = node.commit(Change(some_key(2), {"x": b"\x02"}), network.now)
     assert other is not None and other.attributes["x"].hlc < OBSERVED_MAX
     assert hand.closed is None
+
+
+def commit(network: Network, change: Change) -> None:
+    """Commit a change on member 1."""
+    network.input("m1", lambda node, now: node.commit(change, now))
+
+
+def test_what_is_counted_goes_into_a_register_of_the_writer() -> None:
+    network, hand = member()
+    commit(network, Change(KEY, {"x": b"\x01"}, birth=True, increments={"hits": 2}))
+    network.run(0.5)
+    commit(network, Change(KEY, {}, increments={"hits": 3, "views": 1}))
+    first, second = hand.deltas()
+    me = network.nodes["m1"].writer
+
+    names = [counter.register_of(me, name) for name in ("hits", "views")]
+    assert list(first.attributes) == ["x", names[0]]
+    assert list(second.attributes) == names
+    assert [write.kind for write in second.attributes.values()] == [COUNTER, COUNTER]
+    assert [counter.decoded(w.value or b"") for w in second.attributes.values()] == [
+        Count(b"", 5),
+        Count(b"", 1),
+    ]
+    assert read(network) == {"x": b"\x01", "hits": b"\x05", "views": b"\x01"}
+
+
+def test_flashes_go_into_a_register_of_the_writer_and_too_many_are_counted() -> None:
+    network, hand = member(flashes_max=2)
+    made = [Flash(bytes([number]) * 8, "info", b"\x01") for number in range(4)]
+    commit(network, Change(KEY, {}, birth=True, flashed=tuple(made[:2])))
+    network.run(0.5)
+    commit(network, Change(KEY, {}, flashed=(made[2],), popped=(made[0].id,)))
+    assert network.nodes["m1"].metrics.flashes_dropped == 0
+    commit(network, Change(KEY, {}, flashed=(made[3],)))
+    record = network.nodes["m1"].store.get(KEY)
+    assert record is not None
+    assert record.values().flashes == tuple(made[2:])
+    assert network.nodes["m1"].metrics.flashes_dropped == 1
+    register = flashes.register_of(network.nodes["m1"].writer)
+    assert all(list(delta.attributes) == [register] for delta in hand.deltas())

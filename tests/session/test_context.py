@@ -12,6 +12,7 @@ from replsession.session.expiry import SessionLimits
 from replsession.session.record import Values
 from replsession.web.exchange import Exchange
 from tests.session.world import World
+from tests.web.rooms import App
 
 IDENTITY = Identity(Key("/", b"l" * 12), b"h" * 16, "the-token")
 METHODS = [name for name, _ in inspect.getmembers(SessionContext, inspect.isfunction)]
@@ -58,3 +59,14 @@ def test_a_session_asks_its_context_for_all_that_it_does_not_know() -> None:
     assert session.encode_url("/a") == world.encode_url("/a", identity)
     assert session.url_token == world.printed_token(identity)
     assert session.stale is world.is_stale
+
+
+def test_a_session_is_nobody_s_unless_it_is_said() -> None:
+    assert Loaded(IDENTITY, Values(), 1.0, 2.0, SessionLimits(None, None)).principal is None
+
+
+@pytest.mark.parametrize("world", [World(), App().request()])
+def test_what_is_unique_is_no_more(world: SessionContext) -> None:
+    made = [world.unique() for _ in range(100)]
+    assert len({*made}) == 100
+    assert {len(each) for each in made} == {8}

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import cbor2
 import pytest
@@ -12,13 +14,18 @@ from hypothesis import strategies as st
 from replsession.config import Timing
 from replsession.session.delta import REGISTER, Delta, Write
 from replsession.session.expiry import (
+    COOKIE_AGE_MAX_S,
     DEFAULT_LIMITS,
     SessionLimits,
     announce_every,
+    cookie_age,
+    decoded_limits,
     encoded_limits,
+    ends_at,
     is_over,
     is_over_here,
     is_too_old,
+    limits_from,
     limits_of,
     lived_too_long,
     look_at,
@@ -26,7 +33,13 @@ from replsession.session.expiry import (
     over_at,
     tombstone_counts,
 )
-from replsession.session.record import INTERVAL, Record
+from replsession.session.record import (
+    COOKIE_AS_SESSION,
+    COOKIE_OF_APPLICATION,
+    COOKIE_UNTIL_CLOSED,
+    INTERVAL,
+    Record,
+)
 from replsession.session.stamp import Stamp
 from tests.strategies import KEY, MEMBERS
 
@@ -230,3 +243,73 @@ def test_a_session_lives_so_long_at_most(
     lifetime_s: float | None, now: float, expected: bool
 ) -> None:
     assert lived_too_long(with_limits(1e12, lifetime_s), now) is expected
+
+
+@given(
+    st.none() | st.integers(1, 2**40) | st.floats(0.001, 1e12),
+    st.none() | st.integers(1, 2**40) | st.floats(0.001, 1e12),
+    st.sampled_from((COOKIE_OF_APPLICATION, COOKIE_UNTIL_CLOSED, COOKIE_AS_SESSION)),
+)
+def test_what_is_said_of_the_cookie_travels_with_the_limits(
+    idle_s: float | None, lifetime_s: float | None, cookie: int
+) -> None:
+    limits = SessionLimits(idle_s, lifetime_s, cookie)
+    encoded = encoded_limits(limits)
+    assert decoded_limits(encoded) == limits
+    # As it was before anything could be said of it.
+    assert (encoded == cbor2.dumps([idle_s, lifetime_s])) is (cookie == COOKIE_OF_APPLICATION)
+
+
+@pytest.mark.parametrize("cookie", [0, 3, -1, None, "1", 1.5, [1]])
+def test_what_is_not_known_of_a_cookie_is_as_by_default(cookie: object) -> None:
+    assert decoded_limits(cbor2.dumps([5, 6, cookie])) == DEFAULT_LIMITS
+
+
+def test_a_moment_without_a_time_zone_is_local() -> None:
+    born_at = 1_000_000.0
+    ends = datetime.fromtimestamp(born_at + 60)
+    assert limits_from(ends, DEFAULT_LIMITS, born_at).lifetime_s == 60
+
+
+@pytest.mark.parametrize(
+    ("defaults", "value", "expected"),
+    [
+        (SessionLimits(10, 20), 5, SessionLimits(5, 20, COOKIE_AS_SESSION)),
+        (SessionLimits(10, 20), None, SessionLimits(10, 20)),
+        (SessionLimits(10, 20), 0, SessionLimits(10, 20, COOKIE_UNTIL_CLOSED)),
+        (SessionLimits(10, 20), 0.0, SessionLimits(10, 20, COOKIE_UNTIL_CLOSED)),
+        (SessionLimits(10, 20), timedelta(0), SessionLimits(10, 20, COOKIE_UNTIL_CLOSED)),
+        (
+            SessionLimits(10, 20),
+            datetime.fromtimestamp(130.5, UTC),
+            SessionLimits(None, 30.5, COOKIE_AS_SESSION),
+        ),
+        (
+            SessionLimits(10, 20),
+            datetime.fromtimestamp(90, UTC),
+            SessionLimits(None, 0.0, COOKIE_AS_SESSION),
+        ),
+    ],
+)
+def test_an_expiry_becomes_limits(
+    defaults: SessionLimits, value: Any, expected: SessionLimits
+) -> None:
+    assert limits_from(value, defaults, 100.0) == expected
+
+
+@pytest.mark.parametrize(
+    ("limits", "end", "age"),
+    [
+        (SessionLimits(60, None, COOKIE_AS_SESSION), 1060, 60),
+        (SessionLimits(60, 930.2, COOKIE_AS_SESSION), 1030.2, 31),
+        (SessionLimits(None, 50, COOKIE_AS_SESSION), 150, 0),
+        (SessionLimits(None, None, COOKIE_AS_SESSION), None, COOKIE_AGE_MAX_S),
+        (SessionLimits(1e10, None, COOKIE_AS_SESSION), 1000 + 1e10, COOKIE_AGE_MAX_S),
+        (SessionLimits(60, 5, COOKIE_UNTIL_CLOSED), 105, None),
+    ],
+)
+def test_the_cookie_lasts_as_long_as_its_session(
+    limits: SessionLimits, end: float | None, age: int | None
+) -> None:
+    assert ends_at(limits, 100.0, 1000.0) == end
+    assert cookie_age(limits, 100.0, 1000.0) == age

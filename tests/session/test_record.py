@@ -6,9 +6,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from replsession.config import Limits
 from replsession.identity import Key, MemberId
 from replsession.replication.pieces import whole
+from replsession.session import counter, flashes
+from replsession.session.codec import encode
 from replsession.session.delta import REGISTER, Delta, Write
+from replsession.session.flashes import Flash
 from replsession.session.record import INTERVAL, SECRET, Merge, Record
 from replsession.session.stamp import Seen, Stamp
 from tests.strategies import KEY, MEMBERS
@@ -350,3 +354,54 @@ def test_a_commit_without_a_write_shows_nothing() -> None:
 
     assert record.version[B] == 50
     assert not record.shows_more(token)
+
+
+def test_counters_are_shown_as_their_sums_and_flashes_by_themselves() -> None:
+    record = born()
+    record.merge(stream(10, 20, hits=encode("", 40), x=b"\x01"), 100.0)
+    for writer, hlc in ((A, 30), (B, 31)):
+        register, value = counter.counted(record.attributes, writer, "hits", 1)
+        record.merge(stream(20 if writer is A else 0, hlc, writer, **{register: value}), 100.0)
+    flash = Flash(b"12345678", "info", encode("", "saved"))
+    found = flashes.written(record.attributes, Stamp(32, B), [flash], [], Limits())
+    record.merge(stream(31, 32, B, **{found.register: found.value, SECRET: b"s"}), 100.0)
+
+    assert record.values() == {"hits": encode("", 42), "x": b"\x01"}
+    assert record.values().flashes == (flash,)
+    assert record.seen() == {A: 30, B: 32}
+
+
+def test_a_write_made_here_leaves_counters_and_flashes_as_they_are() -> None:
+    record = born()
+    register, value = counter.counted({}, B, "hits", 3)
+    flash = Flash(b"12345678", "info", encode("", "saved"))
+    found = flashes.written({}, Stamp(20, B), [flash], [], Limits())
+    record.merge(stream(0, 20, B, **{register: value, found.register: found.value}), 100.0)
+    before = record.values()
+
+    record.write({"x": Write(30, A, REGISTER, b"\x01")}, {"x": b"\x01"})
+
+    assert record.values() == {"hits": encode("", 3), "x": b"\x01"}
+    assert record.values().flashes == (flash,)
+    assert before == {"hits": encode("", 3)}
+
+    record.write({"hits": Write(31, A, REGISTER, b"\x05")}, {"hits": b"\x05"})
+
+    assert record.values()["hits"] == b"\x05"
+    assert Record.values(_again(record)) == record.values()
+
+
+def _again(record: Record) -> Record:
+    """The same record, with nothing remembered."""
+    other = born()
+    other.attributes = record.attributes
+    return other
+
+
+def test_a_client_who_was_shown_less_of_a_counter_is_shown_more() -> None:
+    record = born()
+    seen = Seen(record.seen(), 10)
+    assert not record.shows_more(seen)
+    register, value = counter.counted({}, B, "hits", 3)
+    record.merge(stream(0, 20, B, **{register: value}), 100.0)
+    assert record.shows_more(seen)

@@ -67,7 +67,7 @@ def _old_name() -> list[Patch]:
 
 
 def _epoch_ignored() -> list[Patch]:
-    return [(counter, "_epoch", lambda attributes, name: Stamp(0, b""))]
+    return [(counter, "_epoch", lambda attributes, name: b"")]
 
 
 def _on_what_was_replaced() -> list[Patch]:

@@ -303,3 +303,15 @@ def test_vary_is_merged_as_starlette_does(headers: list[tuple[bytes, bytes]]) ->
     ours = list(headers)
     add_vary(ours)
     assert ours == theirs
+
+
+@pytest.mark.parametrize(
+    ("max_age", "kept"), [(5, b"Max-Age=5; "), (0, b"Max-Age=0; "), (None, b"")]
+)
+@pytest.mark.parametrize("usual", [60, None])
+def test_one_cookie_may_be_kept_otherwise_than_the_others(
+    max_age: int | None, kept: bytes, usual: int | None
+) -> None:
+    writer = CookieWriter("sid", "/a", max_age=usual)
+    assert writer.set("T", max_age) == b"sid=T; path=/a; " + kept + b"httponly; samesite=lax"
+    assert (b"Max-Age=60" in writer.set("T")) is (usual == 60)

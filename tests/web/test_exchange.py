@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -542,3 +543,70 @@ def test_the_session_says_whether_it_may_get_another_id(is_filtered: bool) -> No
     started(exchange)
     with pytest.raises(Exception, match="response has started"):
         exchange.session.rotate_id()
+
+
+# How long a browser keeps the cookie.
+
+
+def cookie_line(headers: Headers) -> str:
+    """Return the header that sets the cookie."""
+    (line,) = values_of(headers, b"set-cookie")
+    return line
+
+
+def given(app: App, value: Any) -> str:
+    """Let a request begin a session with its own expiry; return the cookie."""
+    exchange = app.request()
+    exchange.session["n"] = 1
+    exchange.session.set_expiry(value)
+    return cookie_in(started(exchange)) or ""
+
+
+@pytest.mark.parametrize(
+    ("value", "kept"), [(500, "Max-Age=500; "), (0, ""), (None, "Max-Age=60; ")]
+)
+def test_the_cookie_follows_the_session_s_own_expiry(value: Any, kept: str) -> None:
+    app = App()
+    token = given(app, value)
+    exchange = app.request(token)
+    exchange.session["n"] = 2
+    assert f"; path=/; {kept}httponly" in cookie_line(started(exchange))
+
+
+def test_the_cookie_of_a_moment_lasts_until_then() -> None:
+    app = App()
+    token = given(app, datetime.now(UTC) + timedelta(hours=2))
+    exchange = app.request(token)
+    exchange.session["n"] = 2
+    headers = started(exchange)
+    age = int(cookie_line(headers).partition("Max-Age=")[2].partition(";")[0])
+    assert 2 * 3600 - 600 < age <= 2 * 3600 + 1
+    # It is the same moment, so a page that only reads need not say it again.
+    assert cookie_in(started(read_in(app, cookie_in(headers) or ""))) is None
+
+
+def read_in(app: App, token: str) -> Exchange:
+    """Return a request that has read its session."""
+    exchange = app.request(token)
+    assert exchange.session["n"]
+    return exchange
+
+
+def test_a_cookie_that_lasts_from_use_to_use_is_sent_at_each_use() -> None:
+    app = App()
+    token = given(app, 500)
+    headers = started(read_in(app, token))
+    assert "Max-Age=500; " in cookie_line(headers)
+    # And says no less than before of what its client has seen.
+    assert cookie_in(headers) == token
+    assert started(app.request(token)) == []
+    for value in (0, None):
+        assert cookie_in(started(read_in(app, given(app, value)))) is None
+
+
+def test_a_cookie_that_is_sent_again_does_not_forget_what_its_client_has_seen() -> None:
+    app = App()
+    token = app.born(n=1)
+    exchange = app.request(token)
+    exchange.session.mark_modified()
+    assert cookie_in(started(exchange)) == token

@@ -13,6 +13,7 @@ from replsession.identity import Key, public_id
 from replsession.metrics import Metrics
 from replsession.session.change import Change
 from replsession.session.codec import encode
+from replsession.session.flashes import Flash
 from replsession.session.record import INTERVAL, SECRET
 from replsession.web.listeners import METHODS, Listeners, SessionEvent, SessionListener
 
@@ -216,3 +217,17 @@ def test_what_is_no_listener(listeners: Any, field: str) -> None:
     with pytest.raises(ConfigError) as caught:
         Listeners(listeners, "/")
     assert caught.value.field == field
+
+
+def test_a_counter_is_told_as_it_is_shown() -> None:
+    change = Change(KEY, {"a": encode("a", 1)}, increments={"new": 2, "hits": 3})
+    assert local((change, ID, bytes_of(hits=40))).short == [
+        ("added", "a", 1, None),
+        ("added", "new", 2, None),
+        ("replaced", "hits", 43, 40),
+    ]
+
+
+def test_of_flashes_nothing_is_told() -> None:
+    change = Change(KEY, {}, flashed=(Flash(b"12345678", "info", b"\x01"),), popped=(b"x",))
+    assert local((change, ID, {})).told == []

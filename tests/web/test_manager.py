@@ -19,7 +19,7 @@ from replsession.session.context import Identity, Loaded
 from replsession.session.expiry import SessionLimits
 from replsession.session.record import SECRET
 from replsession.session.session import Session
-from replsession.session.stamp import Seen
+from replsession.session.stamp import NOTHING_SEEN, Seen
 from replsession.web.listeners import SessionEvent
 from replsession.web.manager import Pending
 from tests.web.rooms import App, cookie_in, name_of, started
@@ -584,3 +584,33 @@ def test_listeners_hear_that_a_session_has_expired(clock: Clock) -> None:
             break
     _, event = next(pair for pair in told.events if pair[0] == "destroyed")
     assert (event.session_id, event.reason, event.origin) == (session_id, "expired", "local")
+
+
+def test_a_counter_and_a_session_s_own_expiry_are_there_for_the_next_request() -> None:
+    told = Told()
+    app = App(told)
+    token = app.born(a=1)
+    del told.events[:]
+    one, two = app.request(token), app.request(token)
+    assert (one.session.increment("hits"), two.session.increment("hits", 2)) == (1, 2)
+    one.session.set_expiry(500)
+    started(one)
+    token = cookie_in(started(two)) or ""
+    session = app.request(token).session
+    assert dict(session) == {"a": 1, "hits": 3}
+    assert session.max_inactive_interval == 500
+    # Each request tells what it sees.
+    assert [(kind, e.name, e.value, e.old) for kind, e in told.events] == [
+        ("added", "hits", 1, None),
+        ("added", "hits", 2, None),
+    ]
+
+
+def test_who_is_shown_all_has_seen_all() -> None:
+    app = App()
+    token = app.born(n=1)
+    identity = app.request(token).session.committed_identity
+    assert identity is not None
+    seen = app.manager.seen(identity)
+    assert app.manager.token(identity, seen) == token
+    assert app.manager.seen(app.manager.new_identity()) == NOTHING_SEEN

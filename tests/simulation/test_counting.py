@@ -1,0 +1,89 @@
+"""The checker of counters by itself: what it adds up, and what it finds."""
+
+from __future__ import annotations
+
+import cbor2
+import pytest
+
+from replsession.identity import Key
+from replsession.session import counter
+from replsession.session.delta import COUNTER, REGISTER, Write
+from replsession.session.record import Record
+from replsession.session.stamp import Stamp
+from tests.simulation.checkers import NAMES, Copy, Failure
+from tests.simulation.counting import exact, expected
+from tests.simulation.oracle import Counted, Oracle
+from tests.simulation.test_checkers import node
+
+KEY = Key("/", b"k" * 12)
+ME, OTHER = b"m" * 8, b"o" * 8
+BORN = Stamp(10, ME)
+NOTHING = (0, b"")
+
+
+def oracle_of(*counts: Counted) -> Oracle:
+    """Return an oracle that knows what was counted."""
+    oracle = Oracle()
+    oracle.born(KEY, BORN, {})
+    oracle.counted(KEY, list(counts))
+    return oracle
+
+
+def record_of(base: int | None, *totals: tuple[bytes, int, int]) -> Record:
+    """Return a record with a base of stamp (20, ME), and registers: writer, hlc, total."""
+    record = Record(KEY, BORN, 0.0, BORN, 0.0)
+    record.complete = True
+    if base is not None:
+        record.attributes["hits"] = Write(20, ME, REGISTER, cbor2.dumps(base))
+    epoch = counter._epoch(record.attributes, "hits")
+    for writer, hlc, total in totals:
+        value = counter.encoded(counter.Count(epoch, total))
+        record.attributes[counter.register_of(writer, "hits")] = Write(hlc, writer, COUNTER, value)
+    return record
+
+
+def check(oracle: Oracle, record: Record, *alive: bytes) -> int:
+    """Look at one member that holds this."""
+    copies = [Copy("m", node(), {KEY: record})]
+    return exact(copies, [KEY], oracle, dict.fromkeys(alive))
+
+
+ON_IT = (20, ME)
+COUNTS = (
+    Counted(Stamp(21, ME), "hits", 5, ON_IT),
+    Counted(Stamp(22, OTHER), "hits", 7, ON_IT),
+    Counted(Stamp(24, OTHER), "hits", 1, ON_IT),
+    Counted(Stamp(15, ME), "hits", 1000, NOTHING),
+)
+
+
+def test_the_sum_is_that_of_the_living_on_the_present_base() -> None:
+    oracle = oracle_of(*COUNTS)
+    assert check(oracle, record_of(100, (ME, 21, 5), (OTHER, 24, 8)), ME, OTHER) == 3
+    assert expected(oracle.stories[KEY], record_of(None), "hits", {ME: None}) == (1000, 1)
+
+
+def test_of_the_dead_what_is_held_counts() -> None:
+    oracle = oracle_of(*COUNTS)
+    assert check(oracle, record_of(100, (ME, 21, 5), (OTHER, 22, 7)), ME) == 2
+    assert check(oracle, record_of(100, (ME, 21, 5)), ME) == 1
+    oracle.stories[KEY].unshared[OTHER] = None
+    assert check(oracle, record_of(100, (ME, 21, 5)), ME, OTHER) == 1
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        record_of(100, (ME, 21, 5)),
+        record_of(100, (ME, 21, 5), (OTHER, 22, 7)),
+        record_of(100, (ME, 21, 6), (OTHER, 24, 8)),
+        record_of(100, (ME, 21, 5), (OTHER, 24, 1)),
+        record_of(100),
+        record_of(None, (ME, 21, 5), (OTHER, 24, 8)),
+    ],
+)
+def test_another_sum_is_found(record: Record) -> None:
+    with pytest.raises(Failure) as caught:
+        check(oracle_of(*COUNTS), record, ME, OTHER)
+    assert caught.value.checker == "COUNT"
+    assert caught.value.checker in NAMES
