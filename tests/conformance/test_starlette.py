@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import json
 import re
+from collections import OrderedDict
 from collections.abc import Callable
+from decimal import Decimal
 from typing import Annotated, Any
 
 import httpx2
@@ -526,8 +528,27 @@ def test_the_cookie_does_not_grow_with_the_session(backend: str) -> None:
     assert client.get("view").json()["session"] == {"text": "x" * 100_000}
 
 
-@pytest.mark.parametrize("value", [(1, 2), {1: 2}, 2**70])
-def test_values_that_come_back_as_others_are_refused(backend: str, value: Any) -> None:
+@pytest.mark.parametrize("value", [(1, 2), {1: 2}, {3}, b"x", Decimal("1.50")])
+def test_values_that_json_has_not_come_back_as_they_were(backend: str, value: Any) -> None:
+    async def write(request: Request) -> Response:
+        request.session["a"] = value
+        return Response()
+
+    async def read(request: Request) -> Response:
+        seen = request.session["a"]
+        return PlainTextResponse(f"{type(seen)} {seen!r}")
+
+    app = Starlette(
+        routes=[Route("/write", write), Route("/read", read)],
+        middleware=[Middleware(replsession.SessionMiddleware, secret_key=SECRET)],
+    )
+    browser = TestClient(app, backend=backend)  # type: ignore[arg-type]
+    browser.get("/write")
+    assert browser.get("/read").text == f"{type(value)} {value!r}"
+
+
+@pytest.mark.parametrize("value", [OrderedDict(), {1.5: 2}, 2**70])
+def test_values_that_would_come_back_as_others_are_refused(backend: str, value: Any) -> None:
     client = Client(True, backend, {"update": update(a=value)})
     with pytest.raises(replsession.UnserializableAttribute, match="what may be stored"):
         client.get("update")

@@ -26,6 +26,10 @@ from tests.web.rooms import App, cookie_in, name_of, started
 from tests.web.wired import Wired
 
 
+class Text(str):
+    pass
+
+
 class Thing:
     """May not be stored."""
 
@@ -310,7 +314,7 @@ def test_members_keep_only_a_hash_of_the_secret_part() -> None:
     [
         ("x", Thing(), "'x' (tests.web.test_manager.Thing)"),
         ("cart", [1, {"price": Thing()}], "'cart[1].price' (tests.web.test_manager.Thing)"),
-        ("x", (1,), "'x' (tuple (it would come back as list))"),
+        ("x", Text(), "'x' (tests.web.test_manager.Text (it would come back as str))"),
     ],
 )
 @pytest.mark.parametrize("found", [True, False])
