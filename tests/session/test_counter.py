@@ -22,9 +22,9 @@ from replsession.session.counter import (
     within_64_bits,
 )
 from replsession.session.delta import COUNTER, REGISTER, Write
+from replsession.session.format import INT_MAX, INT_MIN
 from replsession.session.record import RESERVED_PREFIX
 from replsession.session.stamp import HLC_MAX
-from replsession.session.values import INT_MAX, INT_MIN
 from tests.strategies import MEMBERS
 
 A, B, C = MEMBERS
