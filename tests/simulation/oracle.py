@@ -37,8 +37,8 @@ class Story:
     """Invalidations by an application."""
     knew: dict[MemberId, None] = field(default_factory=dict)
     """Members that held the tombstone, whoever made it."""
-    let_go: dict[MemberId, None] = field(default_factory=dict)
-    """Processes that dropped it asleep."""
+    let_go: dict[MemberId, int] = field(default_factory=dict)
+    """Processes that dropped it asleep, and which of all drops the latest one of each was."""
     unshared: dict[MemberId, None] = field(default_factory=dict)
     """Names of writers of a process that dropped it before all others had it: it may be gone
     (docs/design.md, rules 3 and 7)."""
@@ -57,6 +57,8 @@ class Oracle:
     def __init__(self) -> None:
         self.stories: dict[Key, Story] = {}
         self.commits = 0
+        self.drops = 0
+        """So often any process dropped a session that was asleep."""
 
     def born(self, key: Key, stamp: Stamp, values: dict[str, bytes | None]) -> None:
         """A session was created."""
@@ -87,10 +89,22 @@ class Oracle:
         story = self.stories.get(key)
         return story is not None and member in story.knew
 
-    def let_go(self, member: MemberId, key: Key) -> bool:
-        """Tell whether this incarnation dropped the session because it was over."""
+    def dropped(self, member: MemberId, key: Key) -> None:
+        """A member dropped a session that was asleep."""
+        self.drops += 1
+        self.stories[key].let_go[member] = self.drops
+
+    def let_go(self, member: MemberId, key: Key, since: int = 0) -> bool:
+        """
+        Tell whether this incarnation dropped the session because it was over.
+
+        Args:
+            member: The incarnation.
+            key: Of the session.
+            since: So many drops there had been at the time from which on it matters.
+        """
         story = self.stories.get(key)
-        return story is not None and member in story.let_go
+        return story is not None and story.let_go.get(member, 0) > since
 
     def is_overtaken(self, story: Story) -> bool:
         """Tell whether a session born later by the same member has ended."""

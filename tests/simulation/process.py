@@ -340,10 +340,9 @@ class Process:
         def told(key: Key, settled_at: float) -> Record:
             record = drop(key, settled_at)
             self._watch.dropped(key)
-            story = self.cluster.oracle.stories[key]
-            story.let_go[self.node.me.id] = None
+            self.cluster.oracle.dropped(self.node.me.id, key)
             if record.unshared:
-                story.unshared.update(self.writers)
+                self.cluster.oracle.stories[key].unshared.update(self.writers)
             return record
 
         self.node.store._drop_sleeping = told  # type: ignore[method-assign]

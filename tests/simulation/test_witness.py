@@ -174,3 +174,23 @@ def test_a_round_that_was_given_up_owes_nothing() -> None:
 def test_a_partner_that_is_gone_is_not_looked_at() -> None:
     one, other = node(ME, record_with(10)), node(OTHER)
     finish(replace(witness(one, other), find=lambda member: None), one, other, nothing)
+
+
+@pytest.mark.parametrize("dropped", ["meanwhile", "before", "by nobody"])
+def test_what_its_holder_let_go_meanwhile_is_not_due_though_a_part_came_back(dropped: str) -> None:
+    one, other = node(ME), node(OTHER, record_with(10))
+    looks = witness(one, other)
+    if dropped == "before":
+        looks.oracle.dropped(OTHER, KEY)
+
+    def meanwhile() -> None:
+        if dropped == "meanwhile":
+            looks.oracle.dropped(OTHER, KEY)
+        other.store.drop(record_with(10))
+        for holder in (one, other):
+            holder.store.add(record_with(9))
+
+    if dropped == "meanwhile":
+        finish(looks, one, other, meanwhile)
+    else:
+        fails("EXACT", lambda: finish(looks, one, other, meanwhile))
