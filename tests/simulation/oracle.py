@@ -37,8 +37,10 @@ class Story:
     """Invalidations by an application."""
     knew: dict[MemberId, None] = field(default_factory=dict)
     """Members that held the tombstone, whoever made it."""
-    let_go: dict[MemberId, int] = field(default_factory=dict)
-    """Processes that dropped it asleep, and which of all drops the latest one of each was."""
+    let_go: dict[MemberId, None] = field(default_factory=dict)
+    """Processes that dropped it asleep."""
+    hidden: dict[MemberId, int] = field(default_factory=dict)
+    """Processes that put it to sleep, or dropped it asleep: the number of the latest time."""
     unshared: dict[MemberId, None] = field(default_factory=dict)
     """Names of writers of a process that dropped it before all others had it: it may be gone
     (docs/design.md, rules 3 and 7)."""
@@ -57,8 +59,8 @@ class Oracle:
     def __init__(self) -> None:
         self.stories: dict[Key, Story] = {}
         self.commits = 0
-        self.drops = 0
-        """So often any process dropped a session that was asleep."""
+        self.hides = 0
+        """So often any process put a session to sleep, or dropped one."""
 
     def born(self, key: Key, stamp: Stamp, values: dict[str, bytes | None]) -> None:
         """A session was created."""
@@ -89,22 +91,32 @@ class Oracle:
         story = self.stories.get(key)
         return story is not None and member in story.knew
 
+    def slept(self, member: MemberId, key: Key) -> None:
+        """A member put a session to sleep."""
+        self.hides += 1
+        self.stories[key].hidden[member] = self.hides
+
     def dropped(self, member: MemberId, key: Key) -> None:
         """A member dropped a session that was asleep."""
-        self.drops += 1
-        self.stories[key].let_go[member] = self.drops
+        self.slept(member, key)
+        self.stories[key].let_go[member] = None
 
-    def let_go(self, member: MemberId, key: Key, since: int = 0) -> bool:
+    def let_go(self, member: MemberId, key: Key) -> bool:
+        """Tell whether this incarnation dropped the session because it was over."""
+        story = self.stories.get(key)
+        return story is not None and member in story.let_go
+
+    def has_hidden(self, member: MemberId, key: Key, since: int) -> bool:
         """
-        Tell whether this incarnation dropped the session because it was over.
+        Tell whether this incarnation had the session asleep, or dropped it, since some time.
 
         Args:
             member: The incarnation.
             key: Of the session.
-            since: So many drops there had been at the time from which on it matters.
+            since: What ``hides`` was then.
         """
         story = self.stories.get(key)
-        return story is not None and story.let_go.get(member, 0) > since
+        return story is not None and story.hidden.get(member, 0) > since
 
     def is_overtaken(self, story: Story) -> bool:
         """Tell whether a session born later by the same member has ended."""

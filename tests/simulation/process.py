@@ -116,7 +116,7 @@ class Process:
         self.writers: dict[MemberId, None] = {me.id: None}
         """All names that it ever had in stamps."""
         self._watch = Watch()
-        self._hear_of_drops()
+        self._hear_of_sleep()
         for context in rng.choice(((), REPORTED)):
             self.node.report(context)
 
@@ -333,19 +333,25 @@ class Process:
             checkers.resurrect(oracle, self.name, node, record)
         self._touched.clear()
 
-    def _hear_of_drops(self) -> None:
-        """Tell the oracle of sessions that the node drops asleep."""
-        drop = self.node.store._drop_sleeping
+    def _hear_of_sleep(self) -> None:
+        """Tell the oracle of sessions that the node puts to sleep, or drops asleep."""
+        store, me = self.node.store, self.node.me.id
+        to_sleep, drop = store.put_to_sleep, store._drop_sleeping
 
-        def told(key: Key, settled_at: float) -> Record:
+        def asleep(key: Key, now: float, settled_at: float) -> Record:
+            self.cluster.oracle.slept(me, key)
+            return to_sleep(key, now, settled_at)
+
+        def dropped(key: Key, settled_at: float) -> Record:
             record = drop(key, settled_at)
             self._watch.dropped(key)
-            self.cluster.oracle.dropped(self.node.me.id, key)
+            self.cluster.oracle.dropped(me, key)
             if record.unshared:
                 self.cluster.oracle.stories[key].unshared.update(self.writers)
             return record
 
-        self.node.store._drop_sleeping = told  # type: ignore[method-assign]
+        store.put_to_sleep = asleep  # type: ignore[method-assign]
+        store._drop_sleeping = dropped  # type: ignore[method-assign]
 
     def _arm(self, wake_at: float) -> None:
         if wake_at != self._timer_at:

@@ -176,21 +176,21 @@ def test_a_partner_that_is_gone_is_not_looked_at() -> None:
     finish(replace(witness(one, other), find=lambda member: None), one, other, nothing)
 
 
-@pytest.mark.parametrize("dropped", ["meanwhile", "before", "by nobody"])
-def test_what_its_holder_let_go_meanwhile_is_not_due_though_a_part_came_back(dropped: str) -> None:
-    one, other = node(ME), node(OTHER, record_with(10))
+@pytest.mark.parametrize("when", ["meanwhile", "before", "never"])
+@pytest.mark.parametrize("what", ["slept", "dropped"])
+@pytest.mark.parametrize("who", [ME, OTHER])
+def test_what_one_of_both_hid_meanwhile_is_not_due_though_it_is_back(
+    who: bytes, what: str, when: str
+) -> None:
+    one, other = node(ME, record_with(9)), node(OTHER, record_with(10))
     looks = witness(one, other)
-    if dropped == "before":
-        looks.oracle.dropped(OTHER, KEY)
 
-    def meanwhile() -> None:
-        if dropped == "meanwhile":
-            looks.oracle.dropped(OTHER, KEY)
-        other.store.drop(record_with(10))
-        for holder in (one, other):
-            holder.store.add(record_with(9))
+    def hide(at: str) -> None:
+        if when == at:
+            getattr(looks.oracle, what)(who, KEY)
 
-    if dropped == "meanwhile":
-        finish(looks, one, other, meanwhile)
+    hide("before")
+    if when == "meanwhile":
+        finish(looks, one, other, lambda: hide("meanwhile"))
     else:
-        fails("EXACT", lambda: finish(looks, one, other, meanwhile))
+        fails("EXACT", lambda: finish(looks, one, other, nothing))

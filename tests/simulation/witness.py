@@ -6,10 +6,10 @@ The witness: remembers what members held when something began, and looks when it
 * STATE: a member that says it has the state has everything that all its donors held when it
   started.
 
-Sessions that ended or fell asleep meanwhile are left out: they are nobody's loss. So are those that
-are over by what is said of them, or about to be: whoever does not know them may refuse them; and
-those that one of the two let go meanwhile because it had too many that slept, even if other news
-began them anew there.
+Sessions that ended or fell asleep meanwhile are left out: they are nobody's loss. That counts even
+if they woke again, or were dropped and begun anew by other news: what sleeps is not compared, and
+what a member had too much of in its sleep it has not any more. So are those left out that are over
+by what is said of them, or about to be: whoever does not know them may refuse them.
 """
 
 from __future__ import annotations
@@ -80,14 +80,13 @@ def require(
         name: Its name, for people.
         due: What it must hold.
         holders: Members that held it; what one of them has dropped meanwhile is not looked for.
-        since: So many drops of sleeping sessions there had been when *due* was looked at.
+        since: What the oracle's ``hides`` was when *due* was looked at.
     """
     for key, stamps in due.items():
         if any(_is_over(holder, holder.store.peek(key)) for holder in holders):
             continue
-        # A holder that dropped it gave what it held then to nobody afterwards. What it has now may
-        # be a part that came back from a member that never had the rest.
-        if any(oracle.let_go(node.me.id, key, since) for node in (who, *holders)):
+        # What a holder has now may be a part of it that came back from who never had the rest.
+        if any(oracle.has_hidden(node.me.id, key, since) for node in (who, *holders)):
             continue
         record = who.store.peek(key)
         if record is None and not oracle.knew_end(who.me.id, key):
@@ -126,12 +125,12 @@ class Witness:
     _partner: Node | None = None
     _mine: Held = field(default_factory=dict)
     _theirs: Held = field(default_factory=dict)
-    _drops_at_start: int = field(init=False)
-    _drops_before: int = 0
-    """Drops of sleeping sessions there had been when the round began."""
+    _hides_at_start: int = field(init=False)
+    _hides_before: int = 0
+    """What the oracle's ``hides`` was when the round began."""
 
     def __post_init__(self) -> None:
-        self._drops_at_start = self.oracle.drops
+        self._hides_at_start = self.oracle.hides
         for other in self.others:
             if other.is_ready:
                 self._before[other.me.id] = held_by(other)
@@ -152,7 +151,7 @@ class Witness:
         if rounds.running is not None and rounds.number != self._round:
             self._round = rounds.number
             self._partner = self.find(rounds.running.member)
-            self._drops_before = self.oracle.drops
+            self._hides_before = self.oracle.hides
             self._mine = held_by(self.node)
             self._theirs = held_by(self._partner) if self._partner is not None else {}
 
@@ -160,14 +159,14 @@ class Witness:
         if all(donor in self._before for donor in self._donors):
             due = in_all(self._before[donor] for donor in self._donors)
             nodes = [node for node in self.others if node.me.id in self._donors]
-            since = self._drops_at_start
+            since = self._hides_at_start
             require("STATE", self.oracle, self.node, self.name, due, nodes, since)
         self._before.clear()
         self.others = []
 
     def _finished(self) -> None:
         if self._partner is not None:
-            both, since = [self.node, self._partner], self._drops_before
+            both, since = [self.node, self._partner], self._hides_before
             for who, due, holder in zip(both, (self._theirs, self._mine), both[::-1], strict=True):
                 name = self.name if who is self.node else f"{self.name}'s partner"
                 require("EXACT", self.oracle, who, name, due, [holder], since)
