@@ -36,7 +36,7 @@ ACCESS_MESSAGES_AT_ONCE_MAX = 10
 """Ten thousand sessions a second: nearly two million that are accessed all the time, half an hour
 each. More are told late."""
 ACCESS_RESOLUTION_S = 0.1
-"""Accesses of one session within so long are one; idle times are coarser than that anyway."""
+"""Accesses of one session here within so long are one; idle times are coarser than that anyway."""
 
 
 @dataclass(slots=True)
@@ -79,7 +79,8 @@ class Requests:
         limits = limits_of(record)
         if record.asleep or is_over_here(record, limits, now):
             return None if is_final else self.freshness.begin(key, seen.version, now)
-        if now - record.accessed >= ACCESS_RESOLUTION_S:
+        # The time of another member's access is an estimate, and may turn out to be long ago.
+        if record.access.member != self.me or now - record.accessed >= ACCESS_RESOLUTION_S:
             record.accessed_before = record.last_accessed
             record.accessed_here(self.stamp(now), now)
             self._accessed(record, limits, now)

@@ -118,6 +118,22 @@ def test_accesses_at_the_same_moment_are_one() -> None:
     assert record.accessed_before == at
 
 
+def test_an_access_is_one_of_its_own_however_fresh_another_members_looks() -> None:
+    network, hand = member()
+    network.commit("m1", KEY, LIMITS, birth=True)
+    hand.acknowledge()
+    hand.live(TENTH_S * 5)
+    theirs = Stamp(1 << 62, NINE)
+    hand.send(Accesses((Access(KEY, theirs, 0.0),)))
+    read(network)
+    hand.send(Accesses((Access(KEY, theirs, TENTH_S * 4),)))
+    record = network.nodes["m1"].store.peek(KEY)
+    assert record is not None
+
+    assert record.access.member == some_id(1)
+    assert record.last_accessed == network.now
+
+
 def test_a_commit_travels_as_a_delta_with_what_was_written() -> None:
     network, hand = member()
     network.commit("m1", KEY, {"x": b"\x01"}, birth=True)

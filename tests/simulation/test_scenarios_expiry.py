@@ -114,6 +114,25 @@ class TestAges:
         until(cluster, 3.0 + IDLE_S + 0.5)
         assert held(b, key).asleep
 
+    def test_request_counts_though_an_access_elsewhere_looks_as_fresh(self) -> None:
+        cluster = cluster_of("ab", timing=NO_REPAIR)
+        a, b = members(cluster)
+        key = create_idle(a, IDLE_S)
+        cluster.run(0.2)
+        way = cluster.one_way(["a"], ["b"])
+        cluster.network.cut(way)
+        assert write(a, key, cart=b"\x07")
+        cluster.run(2.3)
+        cluster.network.mend(way)
+        while held(b, key).value("cart") != b"\x07":
+            cluster.run(0.001)
+        assert read(b, key) is not None
+        peer = a.node.peers.get(b.node.me.id)
+        assert peer is not None
+        a.post(lambda node, now: node.peers.put_record(peer, held(a, key), now))
+        until(cluster, 3.2 + IDLE_S + 1.5)
+        assert read(b, key) is not None
+
     def test_clocks_an_hour_apart_neither_lose_nor_prolong_a_session(self) -> None:
         # The access by the slow clock is the later one, with the lesser stamp.
         skews_s = (HOUR_S, 0.0)
