@@ -434,3 +434,18 @@ def test_a_write_goes_above_a_stamp_at_the_end_or_ends_its_session(
     other = node.commit(Change(some_key(2), {"x": b"\x02"}), network.now)
     assert other is not None and other.attributes["x"].hlc < OBSERVED_MAX
     assert hand.closed is None
+
+
+def test_the_first_access_here_is_told_however_fresh_the_session_looks() -> None:
+    # It may have been held back on its way, so that what others know is older.
+    network, hand = member()
+    born = Stamp(5 << 16, NINE)
+    writes = {name: Write(*born, REGISTER, value) for name, value in LIMITS.items()}
+    hand.send_deltas(Delta(KEY, born, 0, {NINE: born.hlc}, writes, 0.0, born, 0.0))
+    for _ in range(4):
+        hand.live(0.5)
+        read(network)
+    hand.live(1.5)
+
+    ((access,),) = [message.accesses for message in hand.got(Accesses)]
+    assert access.access.member == some_id(1)

@@ -139,6 +139,17 @@ def _rule_4_notice_unanswered() -> list[Patch]:
     return [(Reaper, "_judge", silent)]
 
 
+def _rule_4_first_access_untold() -> list[Patch]:
+    from_delta = Record.from_delta
+
+    def told_already(delta: Delta, now: float) -> Record:
+        record = from_delta(delta, now)
+        record.access_sent = record.accessed
+        return record
+
+    return [(Record, "from_delta", staticmethod(told_already))]
+
+
 def _rule_4_accesses_elsewhere_stand_for_ours() -> list[Patch]:
     opened = Requests.open
 
@@ -188,6 +199,7 @@ EXPIRY: dict[str, Callable[[], list[Patch]]] = {
     "rule_4_notice_obeyed": _rule_4_notice_obeyed,
     "rule_4_notice_unanswered": _rule_4_notice_unanswered,
     "rule_4_accesses_untold": _rule_4_accesses_untold,
+    "rule_4_first_access_untold": _rule_4_first_access_untold,
     "rule_4_accesses_elsewhere_stand_for_ours": _rule_4_accesses_elsewhere_stand_for_ours,
     "rule_7": _rule_7,
     "rule_7_joined_over_names": _rule_7_joined_over_names,
