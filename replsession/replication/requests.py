@@ -40,7 +40,7 @@ ACCESS_MESSAGES_AT_ONCE_MAX = 10
 each. More are told late."""
 _NULL = b"\xf6"
 ACCESS_RESOLUTION_S = 0.1
-"""Accesses of one session within so long are one; idle times are coarser than that anyway."""
+"""Accesses of one session here within so long are one; idle times are coarser than that anyway."""
 
 
 @dataclass(slots=True)
@@ -86,7 +86,8 @@ class Requests:
         limits = limits_of(record)
         if record.asleep or is_over_here(record, limits, now):
             return None if is_final else self.freshness.begin(key, seen.version, now)
-        if now - record.accessed >= ACCESS_RESOLUTION_S:
+        # The time of another member's access is an estimate, and may turn out to be long ago.
+        if record.access.member != self.me or now - record.accessed >= ACCESS_RESOLUTION_S:
             record.accessed_before = record.last_accessed
             record.accessed_here(self.stamp(now), now)
             self._accessed(record, limits, now)

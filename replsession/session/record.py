@@ -129,7 +129,8 @@ class Record:
         self.accessed_before = accessed
         """The access before the present one; local, for the application to ask."""
         self.accessed_else = -inf
-        self.access_sent = accessed
+        # What others know of accesses may be older than it looks here: none was sent from here yet.
+        self.access_sent = -inf
         self.attributes: dict[str, Write] = {}
         self.plain: Values | None = None
         """What :meth:`values` returned last; None after a change."""

@@ -121,6 +121,22 @@ def test_accesses_at_the_same_moment_are_one() -> None:
     assert record.accessed_before == at
 
 
+def test_an_access_is_one_of_its_own_however_fresh_another_members_looks() -> None:
+    network, hand = member()
+    network.commit("m1", KEY, LIMITS, birth=True)
+    hand.acknowledge()
+    hand.live(TENTH_S * 5)
+    theirs = Stamp(1 << 62, NINE)
+    hand.send(Accesses((Access(KEY, theirs, 0.0),)))
+    read(network)
+    hand.send(Accesses((Access(KEY, theirs, TENTH_S * 4),)))
+    record = network.nodes["m1"].store.peek(KEY)
+    assert record is not None
+
+    assert record.access.member == some_id(1)
+    assert record.last_accessed == network.now
+
+
 def test_a_commit_travels_as_a_delta_with_what_was_written() -> None:
     network, hand = member()
     network.commit("m1", KEY, {"x": b"\x01"}, birth=True)
@@ -461,3 +477,18 @@ def test_flashes_go_into_a_register_of_the_writer_and_too_many_are_counted() -> 
     assert network.nodes["m1"].metrics.flashes_dropped == 1
     register = flashes.register_of(network.nodes["m1"].writer)
     assert all(list(delta.attributes) == [register] for delta in hand.deltas())
+
+
+def test_the_first_access_here_is_told_however_fresh_the_session_looks() -> None:
+    # It may have been held back on its way, so that what others know is older.
+    network, hand = member()
+    born = Stamp(5 << 16, NINE)
+    writes = {name: Write(*born, REGISTER, value) for name, value in LIMITS.items()}
+    hand.send_deltas(Delta(KEY, born, 0, {NINE: born.hlc}, writes, 0.0, born, 0.0))
+    for _ in range(4):
+        hand.live(0.5)
+        read(network)
+    hand.live(1.5)
+
+    ((access,),) = [message.accesses for message in hand.got(Accesses)]
+    assert access.access.member == some_id(1)

@@ -236,3 +236,24 @@ class Watch:
         if age.is_over(cluster.now, slack_s=0.0):
             what = f"back {cluster.now - age.touched_at:.2f} s after it was touched last"
             raise _fail("FLAP", who, key, what)
+
+
+def hear_of_sleep(cluster: Cluster, who: Process, watch: Watch) -> None:
+    """Tell the oracle of sessions that a member puts to sleep, or drops asleep."""
+    store, me, oracle = who.node.store, who.node.me.id, cluster.oracle
+    to_sleep, drop = store.put_to_sleep, store._drop_sleeping
+
+    def asleep(key: Key, now: float, settled_at: float) -> Record:
+        oracle.slept(me, key)
+        return to_sleep(key, now, settled_at)
+
+    def dropped(key: Key, settled_at: float) -> Record:
+        record = drop(key, settled_at)
+        watch.dropped(key)
+        oracle.dropped(me, key)
+        if record.unshared:
+            oracle.stories[key].unshared.update(who.writers)
+        return record
+
+    store.put_to_sleep = asleep  # type: ignore[method-assign]
+    store._drop_sleeping = dropped  # type: ignore[method-assign]

@@ -63,6 +63,8 @@ class Story:
     """Members that held the tombstone, whoever made it."""
     let_go: dict[MemberId, None] = field(default_factory=dict)
     """Processes that dropped it asleep."""
+    hidden: dict[MemberId, int] = field(default_factory=dict)
+    """Processes that put it to sleep, or dropped it asleep: the number of the latest time."""
     unshared: dict[MemberId, None] = field(default_factory=dict)
     """Names of writers of a process that dropped it before all others had it: it may be gone
     (docs/design.md, rules 3 and 7)."""
@@ -84,6 +86,8 @@ class Oracle:
         self.all_ended: dict[Key, list[Stamp]] = {}
         """For each principal, when all its sessions were ended."""
         self.commits = 0
+        self.hides = 0
+        """So often any process put a session to sleep, or dropped one."""
 
     def born(self, key: Key, stamp: Stamp, values: dict[str, bytes | None]) -> None:
         """A session was created."""
@@ -137,10 +141,32 @@ class Oracle:
         story = self.stories.get(key)
         return story is not None and member in story.knew
 
+    def slept(self, member: MemberId, key: Key) -> None:
+        """A member put a session to sleep."""
+        self.hides += 1
+        self.stories[key].hidden[member] = self.hides
+
+    def dropped(self, member: MemberId, key: Key) -> None:
+        """A member dropped a session that was asleep."""
+        self.slept(member, key)
+        self.stories[key].let_go[member] = None
+
     def let_go(self, member: MemberId, key: Key) -> bool:
         """Tell whether this incarnation dropped the session because it was over."""
         story = self.stories.get(key)
         return story is not None and member in story.let_go
+
+    def has_hidden(self, member: MemberId, key: Key, since: int) -> bool:
+        """
+        Tell whether this incarnation had the session asleep, or dropped it, since some time.
+
+        Args:
+            member: The incarnation.
+            key: Of the session.
+            since: What ``hides`` was then.
+        """
+        story = self.stories.get(key)
+        return story is not None and story.hidden.get(member, 0) > since
 
     def is_overtaken(self, story: Story) -> bool:
         """Tell whether a session born later by the same member has ended."""

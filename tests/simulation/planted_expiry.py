@@ -15,7 +15,7 @@ from replsession.replication.intake import Intake
 from replsession.replication.peers import Peers
 from replsession.replication.reaping import Reaper
 from replsession.replication.repair import Repairer
-from replsession.replication.requests import Requests
+from replsession.replication.requests import ACCESS_RESOLUTION_S, Requests
 from replsession.session.delta import Delta
 from replsession.session.expiry import is_over, is_too_old
 from replsession.session.record import Record
@@ -139,6 +139,31 @@ def _rule_4_notice_unanswered() -> list[Patch]:
     return [(Reaper, "_judge", silent)]
 
 
+def _rule_4_first_access_untold() -> list[Patch]:
+    from_delta = Record.from_delta
+
+    def told_already(delta: Delta, now: float) -> Record:
+        record = from_delta(delta, now)
+        record.access_sent = record.accessed
+        return record
+
+    return [(Record, "from_delta", staticmethod(told_already))]
+
+
+def _rule_4_accesses_elsewhere_stand_for_ours() -> list[Patch]:
+    opened = Requests.open
+
+    def once_for_all(self: Requests, key: Key, now: float, *args: Any, **named: Any) -> Any:
+        held = self.store.peek(key)
+        known = None if held is None else (held.access, held.accessed)
+        found = opened(self, key, now, *args, **named)
+        if isinstance(found, Record) and known and now - known[1] < ACCESS_RESOLUTION_S:
+            found.access, found.accessed = known
+        return found
+
+    return [(Requests, "open", once_for_all)]
+
+
 def _rule_7() -> list[Patch]:
     return [(Reaper, "_rename", lambda self: self.given_up.clear())]
 
@@ -174,6 +199,8 @@ EXPIRY: dict[str, Callable[[], list[Patch]]] = {
     "rule_4_notice_obeyed": _rule_4_notice_obeyed,
     "rule_4_notice_unanswered": _rule_4_notice_unanswered,
     "rule_4_accesses_untold": _rule_4_accesses_untold,
+    "rule_4_first_access_untold": _rule_4_first_access_untold,
+    "rule_4_accesses_elsewhere_stand_for_ours": _rule_4_accesses_elsewhere_stand_for_ours,
     "rule_7": _rule_7,
     "rule_7_joined_over_names": _rule_7_joined_over_names,
     "clock_follows_to_the_end": _clock_follows_to_the_end,

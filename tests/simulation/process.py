@@ -118,7 +118,7 @@ class Process:
         """All names that it ever had in stamps."""
         self._watch = Watch()
         self._ended: list[tuple[Key, Stamp]] = []
-        self._hear_of_drops()
+        aging.hear_of_sleep(cluster, self, self._watch)
         principals.hear_of_ends(self.node, self._has_ended)
         for context in rng.choice(((), REPORTED)):
             self.node.report(context)
@@ -357,21 +357,6 @@ class Process:
             checkers.partial(oracle, self.name, record)
             checkers.resurrect(oracle, self.name, node, record)
         self._touched.clear()
-
-    def _hear_of_drops(self) -> None:
-        """Tell the oracle of sessions that the node drops asleep."""
-        drop = self.node.store._drop_sleeping
-
-        def told(key: Key, settled_at: float) -> Record:
-            record = drop(key, settled_at)
-            self._watch.dropped(key)
-            story = self.cluster.oracle.stories[key]
-            story.let_go[self.node.me.id] = None
-            if record.unshared:
-                story.unshared.update(self.writers)
-            return record
-
-        self.node.store._drop_sleeping = told  # type: ignore[method-assign]
 
     def _has_ended(self, key: Key, stamp: Stamp) -> None:
         self._touched[key] = None

@@ -212,6 +212,12 @@ SCENARIOS: dict[str, Callable[[], None]] = {
     "rule_4_notice_unanswered": (
         expiry.TestAges().test_clocks_an_hour_apart_neither_lose_nor_prolong_a_session
     ),
+    "rule_4_first_access_untold": (
+        expiry.TestAges().test_first_access_here_is_told_however_fresh_the_session_looks
+    ),
+    "rule_4_accesses_elsewhere_stand_for_ours": (
+        expiry.TestAges().test_request_counts_though_an_access_elsewhere_looks_as_fresh
+    ),
     "rule_7": expiry.TestNames().test_who_dropped_what_only_it_had_goes_on_under_another_name,
     "rule_7_joined_over_names": (
         expiry.TestNames().test_writes_from_before_and_after_stay_apart_while_the_window_is_shut

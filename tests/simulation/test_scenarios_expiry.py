@@ -86,14 +86,18 @@ class TestNotices:
         cluster = cluster_of("ab", timing=NO_REPAIR)
         a, b = members(cluster)
         key = create_idle(a, IDLE_S)
-        cluster.run(0.5)
-        # Less than a tenth of the interval after what b has heard of: told to nobody.
+        until(cluster, 3.5)
         assert read(b, key) is not None
-        until(cluster, 3.0 + IDLE_S + 0.4)
+        # Less than a tenth of the interval after what each has told last: told to nobody.
+        until(cluster, 3.8)
+        assert read(a, key) is not None
+        until(cluster, 4.2)
+        assert read(b, key) is not None
+        until(cluster, 3.8 + IDLE_S + 0.28)
         assert a.node.metrics.sessions_expired == a.node.metrics.sessions_woken == 1
         assert not held(a, key).asleep
         assert not held(b, key).asleep
-        until(cluster, 3.5 + IDLE_S + 0.5)
+        until(cluster, 4.2 + IDLE_S + 0.5)
         assert held(a, key).asleep
         assert held(b, key).asleep
 
@@ -113,6 +117,39 @@ class TestAges:
         cluster.network.mend(way)
         until(cluster, 3.0 + IDLE_S + 0.5)
         assert held(b, key).asleep
+
+    def test_first_access_here_is_told_however_fresh_the_session_looks(self) -> None:
+        cluster = cluster_of("ab", timing=NO_REPAIR)
+        a, b = members(cluster)
+        way = cluster.one_way(["a"], ["b"])
+        cluster.network.cut(way)
+        key = create_idle(a, IDLE_S)
+        cluster.run(2.3)
+        cluster.network.mend(way)
+        until(cluster, 5.8)
+        # To b the session is half a second old, to a nearly three.
+        assert read(b, key) is not None
+        until(cluster, 3.0 + IDLE_S + 1.0)
+        assert a.node.metrics.sessions_expired == 0
+
+    def test_request_counts_though_an_access_elsewhere_looks_as_fresh(self) -> None:
+        cluster = cluster_of("ab", timing=NO_REPAIR)
+        a, b = members(cluster)
+        key = create_idle(a, IDLE_S)
+        cluster.run(0.2)
+        way = cluster.one_way(["a"], ["b"])
+        cluster.network.cut(way)
+        assert write(a, key, cart=b"\x07")
+        cluster.run(2.3)
+        cluster.network.mend(way)
+        while held(b, key).value("cart") != b"\x07":
+            cluster.run(0.001)
+        assert read(b, key) is not None
+        peer = a.node.peers.get(b.node.me.id)
+        assert peer is not None
+        a.post(lambda node, now: node.peers.put_record(peer, held(a, key), now))
+        until(cluster, 3.2 + IDLE_S + 1.5)
+        assert read(b, key) is not None
 
     def test_clocks_an_hour_apart_neither_lose_nor_prolong_a_session(self) -> None:
         # The access by the slow clock is the later one, with the lesser stamp.

@@ -174,3 +174,23 @@ def test_a_round_that_was_given_up_owes_nothing() -> None:
 def test_a_partner_that_is_gone_is_not_looked_at() -> None:
     one, other = node(ME, record_with(10)), node(OTHER)
     finish(replace(witness(one, other), find=lambda member: None), one, other, nothing)
+
+
+@pytest.mark.parametrize("when", ["meanwhile", "before", "never"])
+@pytest.mark.parametrize("what", ["slept", "dropped"])
+@pytest.mark.parametrize("who", [ME, OTHER])
+def test_what_one_of_both_hid_meanwhile_is_not_due_though_it_is_back(
+    who: bytes, what: str, when: str
+) -> None:
+    one, other = node(ME, record_with(9)), node(OTHER, record_with(10))
+    looks = witness(one, other)
+
+    def hide(at: str) -> None:
+        if when == at:
+            getattr(looks.oracle, what)(who, KEY)
+
+    hide("before")
+    if when == "meanwhile":
+        finish(looks, one, other, lambda: hide("meanwhile"))
+    else:
+        fails("EXACT", lambda: finish(looks, one, other, nothing))

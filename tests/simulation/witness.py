@@ -6,9 +6,10 @@ The witness: remembers what members held when something began, and looks when it
 * STATE: a member that says it has the state has everything that all its donors held when it
   started.
 
-Sessions that ended or fell asleep meanwhile are left out: they are nobody's loss. So are those that
-are over by what is said of them, or about to be: whoever does not know them may refuse them; and
-those that a member let go because it had too many that slept.
+Sessions that ended or fell asleep meanwhile are left out: they are nobody's loss. That counts even
+if they woke again, or were dropped and begun anew by other news: what sleeps is not compared, and
+what a member had too much of in its sleep it has not any more. So are those left out that are over
+by what is said of them, or about to be: whoever does not know them may refuse them.
 """
 
 from __future__ import annotations
@@ -61,7 +62,13 @@ def _is_over(node: Node, record: Record | None) -> bool:
 
 
 def require(
-    checker: str, oracle: Oracle, who: Node, name: str, due: Held, holders: list[Node]
+    checker: str,
+    oracle: Oracle,
+    who: Node,
+    name: str,
+    due: Held,
+    holders: list[Node],
+    since: int,
 ) -> None:
     """
     Fail if a member lacks something that is due.
@@ -73,11 +80,13 @@ def require(
         name: Its name, for people.
         due: What it must hold.
         holders: Members that held it; what one of them has dropped meanwhile is not looked for.
+        since: What the oracle's ``hides`` was when *due* was looked at.
     """
     for key, stamps in due.items():
         if any(_is_over(holder, holder.store.peek(key)) for holder in holders):
             continue
-        if oracle.let_go(who.me.id, key):
+        # What a holder has now may be a part of it that came back from who never had the rest.
+        if any(oracle.has_hidden(node.me.id, key, since) for node in (who, *holders)):
             continue
         record = who.store.peek(key)
         if record is None and not oracle.knew_end(who.me.id, key):
@@ -116,8 +125,12 @@ class Witness:
     _partner: Node | None = None
     _mine: Held = field(default_factory=dict)
     _theirs: Held = field(default_factory=dict)
+    _hides_at_start: int = field(init=False)
+    _hides_before: int = 0
+    """What the oracle's ``hides`` was when the round began."""
 
     def __post_init__(self) -> None:
+        self._hides_at_start = self.oracle.hides
         for other in self.others:
             if other.is_ready:
                 self._before[other.me.id] = held_by(other)
@@ -138,6 +151,7 @@ class Witness:
         if rounds.running is not None and rounds.number != self._round:
             self._round = rounds.number
             self._partner = self.find(rounds.running.member)
+            self._hides_before = self.oracle.hides
             self._mine = held_by(self.node)
             self._theirs = held_by(self._partner) if self._partner is not None else {}
 
@@ -145,14 +159,15 @@ class Witness:
         if all(donor in self._before for donor in self._donors):
             due = in_all(self._before[donor] for donor in self._donors)
             nodes = [node for node in self.others if node.me.id in self._donors]
-            require("STATE", self.oracle, self.node, self.name, due, nodes)
+            since = self._hides_at_start
+            require("STATE", self.oracle, self.node, self.name, due, nodes, since)
         self._before.clear()
         self.others = []
 
     def _finished(self) -> None:
         if self._partner is not None:
-            both = [self.node, self._partner]
+            both, since = [self.node, self._partner], self._hides_before
             for who, due, holder in zip(both, (self._theirs, self._mine), both[::-1], strict=True):
                 name = self.name if who is self.node else f"{self.name}'s partner"
-                require("EXACT", self.oracle, who, name, due, [holder])
+                require("EXACT", self.oracle, who, name, due, [holder], since)
         self._partner = None
