@@ -26,7 +26,11 @@ def count(name: str = "hits", amount: int = 1) -> Act:
 
 
 def flash(*messages: Any) -> Act:
-    return lambda session: [session.flash(message) for message in messages]
+    def act(session: Session) -> None:
+        for message in messages:
+            session.flash(message)
+
+    return act
 
 
 def pop(session: Session) -> object:
