@@ -25,8 +25,8 @@ def count(name: str = "hits", amount: int = 1) -> Act:
     return lambda session: session.increment(name, amount)
 
 
-def flash(*messages: Any) -> Act:
-    return lambda session: [session.flash(message) for message in messages]
+def flash(message: str) -> Act:
+    return lambda session: session.flash(message)
 
 
 def pop(session: Session) -> object:
