@@ -5,7 +5,8 @@ While a run goes on: REAL, HONEST, PARTIAL, RESURRECT, BOUNDS and GONE after eve
 acknowledgement, CAUSAL at a commit, HEARD at an event, EXACT and STATE (witness.py) at the end of
 a repair round and of a state transfer. After the healing: READY, AGREE, NEWEST,
 LOST, RESURRECT, LEAK, QUIET. In a run without faults: GAPS. Whatever the core raises is CRASH.
-Those of expiry are in aging.py: EARLY, EXPIRED, FLAP; that of counters in counting.py: COUNT.
+Those of expiry are in aging.py: EARLY, EXPIRED, FLAP; those of what each writer
+keeps for itself in counting.py: COUNT, FLASH.
 """
 
 from __future__ import annotations
@@ -33,7 +34,19 @@ IDLE_BYTES_PER_S_MAX = 1000
 NAMES = (
     *("REAL", "HONEST", "PARTIAL", "RESURRECT", "BOUNDS", "ACKS", "CAUSAL", "HEARD"),
     *("READY", "AGREE", "NEWEST", "LOST", "LEAK", "QUIET", "GAPS", "GONE", "CRASH"),
-    *("COUNT", "EXACT", "STATE", "FRESH", "FOUND", "HELD", "PROMPT", "EARLY", "EXPIRED", "FLAP"),
+    *(
+        "COUNT",
+        "FLASH",
+        "EXACT",
+        "STATE",
+        "FRESH",
+        "FOUND",
+        "HELD",
+        "PROMPT",
+        "EARLY",
+        "EXPIRED",
+        "FLAP",
+    ),
 )
 
 
