@@ -24,6 +24,7 @@ Types", 2018.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import NamedTuple
 
 import cbor2
@@ -35,6 +36,8 @@ from replsession.session.delta import Write
 from replsession.session.format import INT_MAX, INT_MIN
 
 PREFIX = "\0+"
+VALUE_BYTES_MAX = 40
+"""No count takes more."""
 _NAME_AT = len(PREFIX) + 2 * MEMBER_ID_BYTES
 _INTS_BELOW = 0x40
 """First bytes of ints in CBOR are below it, those of everything else are not."""
@@ -59,6 +62,11 @@ def encoded(count: Count) -> bytes:
 
 def decoded(value: bytes) -> Count | None:
     """Return what :func:`encoded` has encoded; None for what is none of it."""
+    return _decoded(value) if len(value) <= VALUE_BYTES_MAX else None
+
+
+@lru_cache(maxsize=4096)
+def _decoded(value: bytes) -> Count | None:
     # Another member wrote it: whatever it is, it must not raise.
     try:
         fields = decode(value)

@@ -82,7 +82,7 @@ class Sealable(Snapshot):
         return Change(
             key,
             writes,
-            increments={name: self._increments[name] for name in self._counted()},
+            increments={n: m for n, m in self._increments.items() if n not in self._written},
             flashed=tuple(self._flashed.values()),
             popped=tuple(self._popped),
         )

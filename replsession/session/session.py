@@ -169,6 +169,8 @@ class Session(Sealable):
             self[name] = value
         else:
             self.mark_modified()
+            # It may have been a list before: an int is compared with nothing.
+            self._watched.pop(name, None)
             self._increments = {**self._increments, name: self._increments.get(name, 0) + amount}
             dict.__setitem__(self, name, value)
         return value

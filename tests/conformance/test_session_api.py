@@ -25,12 +25,8 @@ def count(name: str = "hits", amount: int = 1) -> Act:
     return lambda session: session.increment(name, amount)
 
 
-def flash(*messages: Any) -> Act:
-    def act(session: Session) -> None:
-        for message in messages:
-            session.flash(message)
-
-    return act
+def flash(message: str) -> Act:
+    return lambda session: session.flash(message)
 
 
 def pop(session: Session) -> object:

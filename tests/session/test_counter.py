@@ -146,6 +146,7 @@ def test_what_is_shown_stays_within_64_bits(end: int) -> None:
         cbor2.dumps([b"m", 2**70]),
         cbor2.dumps([b"m", 1, 1]),
         cbor2.dumps(cbor2.CBORTag(4711, [b"m", 1])),
+        cbor2.dumps([b"m" * 40, 1]),
     ],
 )
 def test_a_register_that_cannot_be_read_counts_nothing_and_hurts_nobody(value: bytes) -> None:

@@ -277,6 +277,17 @@ def test_after_a_commit_it_counts_on() -> None:
     assert world.apply(session) == (Change(key, {"n": b"\x01"}),)
 
 
+def test_what_was_a_list_before_is_counted_once() -> None:
+    world = World()
+    session = world.session(n=[1])
+    (key,) = world.records
+    assert session["n"] == [1]
+    session["n"] = 5
+    world.apply(session)
+    session.increment("n")
+    assert world.apply(session) == (Change(key, {}, increments={"n": 1}),)
+
+
 def test_a_count_is_not_made_twice_when_a_commit_failed() -> None:
     world = World()
     session = world.session(n=1)

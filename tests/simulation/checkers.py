@@ -5,8 +5,8 @@ While a run goes on: REAL, HONEST, PARTIAL, RESURRECT, BOUNDS and GONE after eve
 acknowledgement, CAUSAL at a commit, HEARD at an event, EXACT and STATE (witness.py) at the end of
 a repair round and of a state transfer. After the healing: READY, AGREE, NEWEST,
 LOST, RESURRECT, LEAK, QUIET. In a run without faults: GAPS. Whatever the core raises is CRASH.
-PRINCIPAL is in principals.py, COUNT in counting.py. Those of expiry are in aging.py: EARLY,
-EXPIRED, FLAP.
+PRINCIPAL is in principals.py; COUNT and FLASH, of what each writer keeps for itself, in counting.py;
+those of expiry in aging.py: EARLY, EXPIRED, FLAP.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ IDLE_BYTES_PER_S_MAX = 1000
 NAMES = (
     *("REAL", "HONEST", "PARTIAL", "RESURRECT", "BOUNDS", "ACKS", "CAUSAL", "HEARD"),
     *("READY", "AGREE", "NEWEST", "LOST", "LEAK", "QUIET", "GAPS", "GONE", "CRASH"),
-    *("PRINCIPAL", "COUNT", "EXACT", "STATE", "FRESH", "FOUND", "HELD", "PROMPT", "EARLY"),
-    *("EXPIRED", "FLAP"),
+    *("PRINCIPAL", "COUNT", "FLASH", "EXACT", "STATE", "FRESH", "FOUND", "HELD", "PROMPT"),
+    *("EARLY", "EXPIRED", "FLAP"),
 )
 
 

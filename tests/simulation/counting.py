@@ -1,9 +1,11 @@
 """
-Counting: requests that count at any member, and the checker that adds up for itself.
+Counting: requests that count and flash at any member, and checkers that add up for themselves.
 
-COUNT: after the healing every member shows of a counter what was assigned last, and exactly the sum
-of all that was counted on it by members that live. Of what a member counted that died, or that let
-the session go before others had it, those counts are there that somebody holds.
+* COUNT: after the healing every member shows of a counter what was assigned last, and exactly the
+  sum of all that was counted on it by members that live. Of what a member counted that died, or
+  that let the session go before others had it, those counts are there that somebody holds.
+* FLASH: it shows each message that a living member flashed and nobody popped, and none that was
+  popped through a living member.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ import cbor2
 from replsession.identity import Key, MemberId
 from replsession.session import counter
 from replsession.session.change import Change
+from replsession.session.flashes import Flash
 from replsession.session.record import Record
 from tests.simulation import telling
 from tests.simulation.checkers import Copy, Failure
@@ -90,6 +93,26 @@ def exact(
     return added
 
 
+def messages(
+    copies: Sequence[Copy], due: Sequence[Key], oracle: Oracle, alive: dict[MemberId, None]
+) -> int:
+    """FLASH: the messages that wait are there, those that were popped are not; return how many."""
+    looked_at = 0
+    for copy in copies:
+        for key in due:
+            record, story = copy.served.get(key), oracle.stories[key]
+            shown = {} if record is None else {f.id: None for f in record.values().flashes}
+            for id, writer in story.flashed.items() if record is not None else ():
+                poppers = story.popped.get(id, [])
+                is_gone = any(_is_due(story, popper, alive) for popper in poppers)
+                is_waiting = not poppers and _is_due(story, writer, alive)
+                if (is_gone and id in shown) or (is_waiting and id not in shown):
+                    what = f"message {id.hex()} is {'back' if is_gone else 'gone'}"
+                    raise Failure("FLASH", f"{copy.name}: session {telling.key(key)}: {what}")
+                looked_at += is_gone or is_waiting
+    return looked_at
+
+
 @dataclass(slots=True)
 class Counting:
     """Requests that count in the sessions of a workload, until it is over."""
@@ -131,7 +154,13 @@ class Counting:
             return
         rng = self.rng
         drawn, read = rng.random(), greatest_in(record)
-        if drawn < 0.06:
+        if drawn > 0.95:
+            gone = tuple(flash.id for flash in record.values().flashes)
+            self._later(process, Change(key, {}, popped=gone), read)
+        elif drawn > 0.85:
+            made = tuple(Flash(rng.randbytes(8), "info", b"\x01") for _ in range(2))
+            process.commit(Change(key, {}, flashed=made[: rng.choice((1, 2))]), read)
+        elif drawn < 0.06:
             # Its own name, so that counts on what was there before are told from those after.
             base: dict[str, bytes | None] = {"views": cbor2.dumps(rng.randrange(100))}
             process.commit(Change(key, base), read)
@@ -140,6 +169,13 @@ class Counting:
         else:
             names = rng.sample(NAMES, rng.choice((1, 1, 2)))
             increments = {name: rng.choice(AMOUNTS) for name in names}
-            writes: dict[str, Any] = {"cart": b"\x01"} if drawn > 0.9 else {}
+            writes: dict[str, Any] = {"cart": b"\x01"} if drawn > 0.8 else {}
             process.commit(Change(key, writes, increments=increments), read)
             self.counted += 1
+
+    def _later(self, process: Process, change: Change, read: int) -> None:
+        # Others flash while the page is made.
+        def commit() -> None:
+            process.post(lambda node, now: process.commit(change, read))
+
+        self.workload.cluster.scheduler.after(self.rng.choice((0.0, 0.1, 3.0)), commit)

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from replsession.identity import Key, MemberId
+from replsession.session.change import Change
 from replsession.session.record import Record
 from replsession.session.stamp import Stamp
 
@@ -57,6 +58,10 @@ class Story:
     writes: dict[Stamp, Written] = field(default_factory=dict)
     by_member: dict[MemberId, list[Written]] = field(default_factory=dict)
     counts: list[Counted] = field(default_factory=list)
+    flashed: dict[bytes, MemberId] = field(default_factory=dict)
+    """Messages by their ids, and the writer of each."""
+    popped: dict[bytes, list[MemberId]] = field(default_factory=dict)
+    """Ids of messages, and through whom they were popped."""
     ends: dict[Stamp, None] = field(default_factory=dict)
     """Invalidations by an application."""
     knew: dict[MemberId, None] = field(default_factory=dict)
@@ -104,6 +109,13 @@ class Oracle:
     def counted(self, key: Key, counts: list[Counted]) -> None:
         """A request has counted."""
         self.stories[key].counts += counts
+
+    def flashed(self, key: Key, writer: MemberId, change: Change) -> None:
+        """A request has flashed and popped messages."""
+        story = self.stories[key]
+        story.flashed |= {flash.id: writer for flash in change.flashed}
+        for gone in change.popped:
+            story.popped.setdefault(gone, []).append(writer)
 
     def ended(self, key: Key, stamp: Stamp) -> None:
         """A request invalidated a session."""

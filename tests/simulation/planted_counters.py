@@ -150,6 +150,23 @@ def _unbounded() -> list[Patch]:
     return [(flashes, "written", unbounded)]
 
 
+def _pops_unheeded() -> list[Patch]:
+    written = flashes.written
+
+    def own_alone(
+        attributes: Mapping[str, Write],
+        stamp: Stamp,
+        flashed: Iterable[Flash],
+        popped: Iterable[bytes],
+        limits: Limits,
+    ) -> Written:
+        found = written(attributes, stamp, flashed, popped, limits)
+        kept = flashes._decoded(found.value or b"")
+        return found._replace(value=flashes._encoded(kept._replace(popped=[])))
+
+    return [(flashes, "written", own_alone)]
+
+
 PLANTED: dict[str, Callable[[], list[Patch]]] = {
     "counts_of_the_last_arrival": _last_arrival,
     "count_begun_at_zero": _begun_at_zero,
@@ -160,6 +177,7 @@ PLANTED: dict[str, Callable[[], list[Patch]]] = {
     "counted_at_every_seal": _at_every_seal,
     "pop_takes_all": _pop_takes_all,
     "one_list_of_flashes": _one_list,
+    "pops_unheeded": _pops_unheeded,
     "pops_remembered": _pops_remembered,
     "flashes_unbounded": _unbounded,
 }

@@ -335,6 +335,7 @@ class Process:
                 principals.note(oracle, change.key, stamp, login)
             counts = change.increments.items()
             oracle.counted(change.key, [Counted(stamp, n, m, epochs[n]) for n, m in counts])
+            oracle.flashed(change.key, stamp.member, change)
         checkers.causal(self.name, change.key, Written(stamp, {}, read))
 
     def _check(self) -> None:

@@ -57,6 +57,8 @@ class Verdict:
     """Commits that were not, and said so."""
     counts: int
     """Counts that were added up at the end, at each member."""
+    flashes: int
+    """Messages that were looked for at the end, at each member."""
     trace_hash: str
     now: float
 
@@ -102,7 +104,7 @@ class Run:
         self.counting = Counting(self.workload)
         self.faults = Faults(self.cluster, self.workload, swarm)
         self.settled_s = 0.0
-        self.counts = 0
+        self.counts = self.messages = 0
 
     def run(self) -> Verdict:
         """Run all phases; a broken promise ends it."""
@@ -198,8 +200,10 @@ class Run:
         checkers.buried(self.cluster.oracle, self.swarm.is_long)
         checkers.stay_dead(copies, dead)
         alive = self.cluster.alive_members()
-        principals.nobody_stays(copies, self.cluster.oracle, alive)
-        self.counts = counting.exact(copies, list(due), self.cluster.oracle, alive)
+        oracle = self.cluster.oracle
+        principals.nobody_stays(copies, oracle, alive)
+        self.counts = counting.exact(copies, list(due), oracle, alive)
+        self.messages = counting.messages(copies, list(due), oracle, alive)
         for copy in copies:
             self.clients.survive(copy.served, alive)
 
@@ -261,6 +265,7 @@ class Run:
             self.clients.met,
             self.clients.short,
             self.counts,
+            self.messages,
             self.trace.digest(),
             self.cluster.now,
         )

@@ -1,17 +1,20 @@
-"""The checker of counters by itself: what it adds up, and what it finds."""
+"""The checkers of counters and flashes: what they add up, and what they find."""
 
 from __future__ import annotations
 
 import cbor2
 import pytest
 
+from replsession.config import Limits
 from replsession.identity import Key
-from replsession.session import counter
+from replsession.session import counter, flashes
+from replsession.session.change import Change
 from replsession.session.delta import COUNTER, REGISTER, Write
+from replsession.session.flashes import Flash
 from replsession.session.record import Record
 from replsession.session.stamp import Stamp
 from tests.simulation.checkers import NAMES, Copy, Failure
-from tests.simulation.counting import exact, expected
+from tests.simulation.counting import exact, expected, messages
 from tests.simulation.oracle import Counted, Oracle
 from tests.simulation.test_checkers import node
 
@@ -19,6 +22,7 @@ KEY = Key("/", b"k" * 12)
 ME, OTHER = b"m" * 8, b"o" * 8
 BORN = Stamp(10, ME)
 NOTHING = (0, b"")
+WAITS, GONE = b"waiting!", b"popped!!"
 
 
 def oracle_of(*counts: Counted) -> Oracle:
@@ -86,4 +90,36 @@ def test_another_sum_is_found(record: Record) -> None:
     with pytest.raises(Failure) as caught:
         check(oracle_of(*COUNTS), record, ME, OTHER)
     assert caught.value.checker == "COUNT"
+    assert caught.value.checker in NAMES
+
+
+def flashed(record: Record, *ids: bytes) -> Record:
+    """Put messages of ME into a record."""
+    made = [Flash(id, "info", b"\x01") for id in ids]
+    found = flashes.written({}, Stamp(30, ME), made, [], Limits())
+    record.attributes[found.register] = Write(30, ME, REGISTER, found.value)
+    return record
+
+
+def look(record: Record, *alive: bytes) -> int:
+    """Look for two messages of ME, of which the second one was popped through OTHER."""
+    oracle = oracle_of()
+    made = tuple(Flash(id, "info", b"\x01") for id in (WAITS, GONE))
+    oracle.flashed(KEY, ME, Change(KEY, {}, flashed=made))
+    oracle.flashed(KEY, OTHER, Change(KEY, {}, popped=(GONE,)))
+    return messages([Copy("m", node(), {KEY: record})], [KEY], oracle, dict.fromkeys(alive))
+
+
+def test_messages_that_wait_are_there_and_popped_ones_are_not() -> None:
+    assert look(flashed(record_of(1), WAITS), ME, OTHER) == 2
+    # Of the dead nobody knows.
+    assert look(flashed(record_of(1), WAITS, GONE), ME) == 1
+    assert look(record_of(1)) == 0
+
+
+@pytest.mark.parametrize("ids", [(), (GONE,), (WAITS, GONE)])
+def test_a_message_that_is_gone_or_back_is_found(ids: tuple[bytes, ...]) -> None:
+    with pytest.raises(Failure) as caught:
+        look(flashed(record_of(1), *ids), ME, OTHER)
+    assert caught.value.checker == "FLASH"
     assert caught.value.checker in NAMES

@@ -147,6 +147,8 @@ CAUGHT: dict[str, tuple[Callable[[Swarm], bool], set[str]]] = {
     "count_begun_at_zero": (any_swarm, {"COUNT"}),
     "epoch_ignored": (any_swarm, {"COUNT"}),
     "counted_on_what_was_replaced": (any_swarm, {"COUNT"}),
+    "pop_takes_all": (any_swarm, {"FLASH"}),
+    "pops_unheeded": (any_swarm, {"FLASH"}),
 }
 SCENARIOS: dict[str, Callable[[], None]] = {
     "count_begun_at_zero": counters.TestCounting().test_a_burst_at_one_member_adds_up,
