@@ -145,7 +145,8 @@ class LocalMember:
         values = record.values()
         news = None
         # A token that says nothing asks for nothing.
-        if seen.version and record.shows_more(seen):
+        held = seen if seen.version else None
+        if held is not None and record.shows_more(seen):
             news = Seen({**seen.version, **record.seen()}, seen.clock)
         return Loaded(
             identity,
@@ -154,6 +155,7 @@ class LocalMember:
             record.accessed_before + offset,
             limits_of(record),
             news,
+            held=held,
         )
 
     def reserve(self, key: Key) -> Seen:

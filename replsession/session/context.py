@@ -43,6 +43,8 @@ class Loaded(NamedTuple):
     """Set if this shows more than the client's token says: what the client sees now."""
     stale: Seen | None = None
     """Set if the client has seen more than is here: what it sees now instead."""
+    held: Seen | None = None
+    """What the client's token said, if it said anything."""
 
 
 class SessionContext(Protocol):
