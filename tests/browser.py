@@ -44,7 +44,7 @@ class Answer:
     @property
     def cookie(self) -> str | None:
         """What the response gives our cookie; ``"null"``: it is taken away; None: nothing."""
-        cookies = self.values("set-cookie")
+        cookies = [one for one in self.values("set-cookie") if one.startswith(f"{COOKIE}=")]
         assert len(cookies) <= 1
         return cookies[0].partition(";")[0].removeprefix(f"{COOKIE}=") if cookies else None
 
@@ -85,7 +85,14 @@ class Browser:
             else:
                 answer.body += message.get("body", b"")
 
+        is_asked = False
+
         async def receive() -> Message:
+            nonlocal is_asked
+            if is_asked:
+                # Who asks again wants to know when the client goes away, which this one never does.
+                await anyio.sleep_forever()
+            is_asked = True
             return {"type": "http.request", "body": b"", "more_body": False}
 
         await self.app(self.scope("http", path, method=method, **scope), receive, send)

@@ -167,10 +167,6 @@ class Channel:
         """Return what a token must name that is printed before its request has committed."""
         return (self._member or self._made_member()).reserve(key)
 
-    def seen(self, key: Key) -> Seen:
-        """Return what a client has seen that is shown all that is here of a session."""
-        return (self._member or self._made_member()).seen(key)
-
     def is_current(self, identity: Identity) -> bool:
         """Tell whether an id is still that of a session that lives; see :meth:`open`."""
         return (self._member or self._made_member()).is_current(identity)

@@ -146,7 +146,8 @@ class LocalMember:
         values = record.values()
         news = None
         # A token that says nothing asks for nothing.
-        if seen.version and record.shows_more(seen):
+        held = seen if seen.version else None
+        if held is not None and record.shows_more(seen):
             news = Seen({**seen.version, **record.seen()}, seen.clock)
         login = None if record.indexed is None else login_of(record)
         return Loaded(
@@ -157,6 +158,7 @@ class LocalMember:
             limits_of(record),
             news,
             principal=None if login is None else login.name,
+            held=held,
         )
 
     def reserve(self, key: Key) -> Seen:
@@ -168,13 +170,6 @@ class LocalMember:
             version = {} if record is None else record.seen()
         version[stamp.member] = stamp.hlc
         return Seen(version, stamp.hlc)
-
-    def seen(self, key: Key) -> Seen:
-        """Return what a client has seen that is shown all that is here of a session."""
-        with self.lock:
-            record = self.node.store.peek(key)
-            version = {} if record is None else record.seen()
-        return Seen(version, max(version.values(), default=0))
 
     def is_current(self, identity: Identity) -> bool:
         """Tell whether an id is still that of a session that lives; unlike a look-up, no access."""

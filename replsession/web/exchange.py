@@ -31,7 +31,7 @@ from replsession.session.context import Identity, Loaded
 from replsession.session.expiry import SessionLimits
 from replsession.session.session import Session
 from replsession.session.stamp import NOTHING_SEEN, Seen
-from replsession.web.cookies import CookieWriter, add_vary, cookie_line
+from replsession.web.cookies import Cookies, add_vary, cookie_line
 from replsession.web.manager import Manager, Pending
 from replsession.web.settings import UNSET
 from replsession.web.tracking import Site as Site  # offered from here
@@ -84,6 +84,7 @@ class Exchange:
         "_came_in_url",
         "_cookies",
         "_headers",
+        "_held",
         "_manager",
         "_news",
         "_path",
@@ -103,7 +104,7 @@ class Exchange:
     def __init__(
         self,
         manager: Manager,
-        cookies: CookieWriter,
+        cookies: Cookies,
         headers: Iterable[tuple[bytes, bytes]],
         url_token: str | None,
         site: Site | None,
@@ -127,6 +128,7 @@ class Exchange:
         self._seen: Seen | None = None
         self._stale: Seen | None = None
         self._news: Seen | None = None
+        self._held: Seen | None = None
         self.is_filtered = is_filtered
         self.is_started = False
         if is_filtered:
@@ -194,6 +196,7 @@ class Exchange:
             # Also if an earlier token of the request came to nothing.
             self._stale = found.stale
             self._news = found.news
+            self._held = found.held
         return found
 
     def _found_at_last(self) -> Loaded | None:
@@ -210,9 +213,10 @@ class Exchange:
         except StateMissing:
             raise Unavailable("this member is still receiving the sessions of the others") from None
 
-    def start(self, headers: Headers) -> Waiter | None:
+    def start(self, headers: Headers, *, renews: bool = False) -> Waiter | None:
         """
         Commit, and put into the response's headers what belongs there; before they leave.
+        With *renews* the cookie is sent in any case, so that the browser keeps it longer.
 
         Returns:
             What must be waited for before they leave; then :meth:`shortfall`.
@@ -232,7 +236,8 @@ class Exchange:
         shows_news = self._news is not None and session.accessed
         # A commit that only stands behind a printed token is nothing to remember.
         has_changed = session.changed_key is not None or session.modified
-        if has_changed or self._stale is not None or shows_news or session.is_renewed:
+        renews = renews or session.is_renewed
+        if has_changed or self._stale is not None or shows_news or renews:
             self._add_cookie(headers, committed)
         if (self._came_in_url or session.is_exposed) and not any(
             name.lower() == b"referrer-policy" for name, _ in headers
@@ -257,12 +262,9 @@ class Exchange:
 
         None: enough members hold the write, or the policy is to warn, which is done here.
         """
-        ticket = waiter.ticket
-        if ticket.is_met:
+        error = _missed(waiter)
+        if error is None:
             return None
-        error = ReplicationTimeout(
-            ticket.asked.concern, ticket.needed, ticket.acknowledged, ticket.missing
-        )
         LOGGER.warning("A response to %r started without its %s", self._path, error)
         return error if self._policy.on_shortfall == "error" else None
 
@@ -301,8 +303,8 @@ class Exchange:
             return
         if not self._came_in_url or self.session.has_new_id:
             # With nothing new it says again what its client has seen, or it would be forgotten.
-            seen = self._seen or self._stale or self._news or self._manager.seen(identity)
-            token = self._manager.token(identity, seen)
+            seen = self._seen or self._stale or self._news or self._held
+            token = identity.token if seen is None else self._manager.token(identity, seen)
             kept = self.session.cookie_age() if self.session.has_own_expiry else UNSET
             headers.append((b"set-cookie", self._cookies.set(token, kept)))
 
@@ -324,7 +326,8 @@ class Exchange:
         waiter = self._committed(session, concern)
         if waiter is not None:
             await waiter.wait()
-            _raise_shortfall(waiter)
+            if (error := _missed(waiter)) is not None:
+                raise error
 
     def commit_blocking(self, session: Session, concern: Concern | None) -> None:
         """The same in a thread; see :meth:`Session.commit_blocking`."""
@@ -333,15 +336,13 @@ class Exchange:
         waiter = self._committed(session, concern)
         if waiter is not None:
             waiter.wait_blocking()
-            _raise_shortfall(waiter)
+            if (error := _missed(waiter)) is not None:
+                raise error
 
     def _committed(self, session: Session, concern: Concern | None) -> Waiter | None:
         default = self._policy.asked
-        asked = check_concern(
-            default.concern if concern is None else concern,
-            default.timeout_s,
-            default.expected_members,
-        )
+        wanted = default.concern if concern is None else concern
+        asked = check_concern(wanted, default.timeout_s, default.expected_members)
         committed = self._commit(asked) if session.is_dirty else None
         if committed is not None:
             return committed.waiter
@@ -390,9 +391,9 @@ class Exchange:
         self._manager.undecodable(session_id, name, error)
 
 
-def _raise_shortfall(waiter: Waiter) -> None:
+def _missed(waiter: Waiter) -> ReplicationTimeout | None:
     ticket = waiter.ticket
-    if not ticket.is_met:
-        raise ReplicationTimeout(
-            ticket.asked.concern, ticket.needed, ticket.acknowledged, ticket.missing
-        )
+    if ticket.is_met:
+        return None
+    asked = ticket.asked.concern
+    return ReplicationTimeout(asked, ticket.needed, ticket.acknowledged, ticket.missing)

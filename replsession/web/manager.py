@@ -171,10 +171,6 @@ class Manager:
         """Return a token that covers the commit to come of the request that prints it."""
         return self.token(identity, self.channel.reserve(identity.key))
 
-    def seen(self, identity: Identity) -> Seen:
-        """Return what a client has seen that is shown all that is here of a session."""
-        return self.channel.seen(identity.key)
-
     def is_current(self, identity: Identity) -> bool:
         """Tell whether an id is still that of a session that lives; this is no access."""
         return self.channel.is_current(identity)

@@ -5,8 +5,8 @@ While a run goes on: REAL, HONEST, PARTIAL, RESURRECT, BOUNDS and GONE after eve
 acknowledgement, CAUSAL at a commit, HEARD at an event, EXACT and STATE (witness.py) at the end of
 a repair round and of a state transfer. After the healing: READY, AGREE, NEWEST,
 LOST, RESURRECT, LEAK, QUIET. In a run without faults: GAPS. Whatever the core raises is CRASH.
-PRINCIPAL is in principals.py; COUNT and FLASH, of what each writer keeps for itself, in counting.py;
-those of expiry in aging.py: EARLY, EXPIRED, FLAP.
+PRINCIPAL is in principals.py; COUNT and FLASH, of what each writer keeps for itself, in
+counting.py; those of expiry in aging.py: EARLY, EXPIRED, FLAP.
 """
 
 from __future__ import annotations

@@ -19,7 +19,7 @@ from replsession.session.context import Identity, Loaded
 from replsession.session.expiry import SessionLimits
 from replsession.session.record import SECRET
 from replsession.session.session import Session
-from replsession.session.stamp import NOTHING_SEEN, Seen
+from replsession.session.stamp import Seen
 from replsession.web.listeners import SessionEvent
 from replsession.web.manager import Pending
 from tests.web.rooms import App, cookie_in, name_of, started
@@ -608,13 +608,3 @@ def test_a_counter_and_a_session_s_own_expiry_are_there_for_the_next_request() -
         ("added", "hits", 1, None),
         ("added", "hits", 2, None),
     ]
-
-
-def test_who_is_shown_all_has_seen_all() -> None:
-    app = App()
-    token = app.born(n=1)
-    identity = app.request(token).session.committed_identity
-    assert identity is not None
-    seen = app.manager.seen(identity)
-    assert app.manager.token(identity, seen) == token
-    assert app.manager.seen(app.manager.new_identity()) == NOTHING_SEEN
