@@ -11,7 +11,7 @@ from typing import Any
 import flask
 import pytest
 from flask import Flask
-from werkzeug.exceptions import ServiceUnavailable
+from werkzeug.exceptions import InternalServerError, ServiceUnavailable
 from werkzeug.middleware.proxy_fix import ProxyFix
 from werkzeug.test import TestResponse
 
@@ -244,11 +244,21 @@ def test_vary_of_the_application_is_merged(app: Flask) -> None:
     assert {value.strip() for value in answer.headers["Vary"].split(",")} == {"Accept", "Cookie"}
 
 
-def test_what_cannot_be_stored_is_an_error_of_the_request(app: Flask) -> None:
+def test_what_cannot_be_stored_is_an_error_of_the_request(
+    app: Flask, caplog: pytest.LogCaptureFixture
+) -> None:
+    @app.errorhandler(500)
+    def our_page(error: InternalServerError) -> tuple[str, int]:
+        flask.session["told"] = True
+        return str(error.original_exception), 400
+
     with pytest.raises(UnserializableAttribute, match="'n'"):
         does(app, lambda: flask.session.update(n=object()))
     app.testing = False
-    assert app.test_client().get("/act").status_code == 500
+    answer = app.test_client().get("/act")
+    assert (answer.status_code, cookie_of(answer)) == (400, None)
+    assert "unable to serialize attribute 'n'" in answer.text
+    assert "finalizing" not in caplog.text
     assert count(app) == 0
 
 

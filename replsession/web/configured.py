@@ -40,6 +40,8 @@ class ConfiguredSession(Session):
     _idle_s: tuple[float | None, float | None] = (None, None)
     """Idle intervals of this application's sessions: those that end with the browser, and those
     that are permanent. Set in a subclass for each application."""
+    was_refused: bool = False
+    """Whether something in it could not be stored: nothing of this request is."""
 
     @property
     def permanent(self) -> bool:

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from replsession.channel.waiting import Waiter
+from replsession.errors import SessionError
 from replsession.web.configured import ConfiguredSession
 from replsession.web.exchange import Exchange
 from replsession.web.refusal import STATUS, refusal
@@ -98,9 +99,19 @@ def started(
 
     Returns:
         What must be waited for before they leave.
+
+    Raises:
+        SessionError: something can't be stored. The page that the framework makes of the error is
+            started, too: it gets no cookie then, and what it wrote is not kept either.
     """
     ours: list[tuple[bytes, bytes]] = []
-    waiter = exchange.start(ours, renews=renews)
+    if session.was_refused:
+        return None
+    try:
+        waiter = exchange.start(ours, renews=renews)
+    except SessionError:
+        session.was_refused = True
+        raise
     if ours or session.accessed:
         _vary(headers)
     for name, value in ours:
