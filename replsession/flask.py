@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Any, Unpack
 
 from flask import Flask, Request, Response, request, session
 from flask.sessions import SessionInterface, SessionMixin
+from markupsafe import Markup
 from werkzeug.exceptions import ServiceUnavailable
 from werkzeug.http import dump_cookie
 
@@ -42,11 +43,14 @@ from replsession.web.interface import (
     answer_instead,
     session_of,
     started,
+    store_markup,
 )
 from replsession.web.refusal import RETRY_AFTER_S
 
 if TYPE_CHECKING:
     from wsgiref.types import StartResponse, WSGIApplication
+
+store_markup(Markup)
 
 EXTENSION = "replsession"
 

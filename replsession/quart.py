@@ -18,6 +18,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any, Unpack
 
+from markupsafe import Markup
 from quart import Quart, Response, has_request_context, request, session, websocket
 from quart.sessions import SessionInterface, SessionMixin
 from quart.wrappers import BaseRequestWebsocket
@@ -36,8 +37,11 @@ from replsession.web.interface import (
     answer_instead,
     session_of,
     started,
+    store_markup,
 )
 from replsession.web.refusal import RETRY_AFTER_S, cookies_of, refuse
+
+store_markup(Markup)
 
 EXTENSION = "replsession"
 

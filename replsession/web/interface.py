@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 from replsession.channel.waiting import Waiter
 from replsession.errors import SessionError
+from replsession.session.registry import register
 from replsession.web.configured import ConfiguredSession
 from replsession.web.exchange import Exchange
 from replsession.web.refusal import STATUS, refusal
@@ -65,6 +66,17 @@ class ConfiguredCookies:
             samesite=door.get_cookie_samesite(app),
             partitioned=door.get_cookie_partitioned(app),
         ).encode("latin-1")
+
+
+def store_markup(markup: type[str]) -> None:
+    """
+    Let texts that say they are safe HTML be stored as such: flashes of Flask's are such texts.
+
+    Args:
+        markup: ``markupsafe.Markup``. Applications under other front doors that share sessions
+            with Flask's call this, too, or see such an attribute as one that can't be read.
+    """
+    register("markupsafe.Markup", markup, to_plain=str.__str__, from_plain=markup, immutable=True)
 
 
 _Session = TypeVar("_Session", bound=ConfiguredSession)

@@ -19,10 +19,7 @@ from flask import Flask
 from markupsafe import Markup
 from werkzeug.http import parse_date
 
-import replsession
 from replsession.flask import ReplicatedSession
-
-ARE_TYPES_STORED = hasattr(replsession, "register")
 
 
 @pytest.fixture(params=["ours", "Flask's own"])
@@ -34,12 +31,6 @@ def app(request: pytest.FixtureRequest) -> Flask:
         app.config["REPLSESSION_CLUSTER"] = "none"
         ReplicatedSession(app)
     return app
-
-
-def skip_if_types_are_missing(request: pytest.FixtureRequest) -> None:
-    """Skip a test of ours that stores tuples and the like."""
-    if "ours" in request.node.name and not ARE_TYPES_STORED:
-        pytest.skip("sessions of this version store no tuples")
 
 
 def page(app: Flask, path: str, act: Callable[[], Any]) -> None:
@@ -172,23 +163,20 @@ def test_the_session_is_saved_after_all_functions_for_the_response(app: Flask) -
     assert client.get("/").text == "42"
 
 
-@pytest.mark.parametrize("is_stored", [True, False])
-def test_values_come_back_as_the_same_types(
-    app: Flask, request: pytest.FixtureRequest, is_stored: bool
-) -> None:
-    values: dict[str, Any] = {"n": 1, "b": b"\xff", "d": {"t": "x"}, "l": [1, None, 1.5, True]}
-    if is_stored:
-        skip_if_types_are_missing(request)
-        now = datetime.now(UTC).replace(microsecond=0)
-        values |= {
-            "t": (1, 2, 3),
-            "m": Markup("<b>"),
-            "u": uuid.uuid4(),
-            "dt": now,
-            "nested": [{"t": (1,)}, Markup("x")],
-            " t": {"inside": ()},
-            "di": {" t": [1]},
-        }
+def test_values_come_back_as_the_same_types(app: Flask) -> None:
+    values: dict[str, Any] = {
+        "n": 1,
+        "b": b"\xff",
+        "d": {"t": "x"},
+        "l": [1, None, 1.5, True],
+        "t": (1, 2, 3),
+        "m": Markup("<b>"),
+        "u": uuid.uuid4(),
+        "dt": datetime.now(UTC).replace(microsecond=0),
+        "nested": [{"t": (1,)}, Markup("x")],
+        " t": {"inside": ()},
+        "di": {" t": [1]},
+    }
     client = app.test_client()
     with client.session_transaction() as session:
         session.update(values)
@@ -255,11 +243,7 @@ def test_vary_says_whether_the_session_was_touched(app: Flask) -> None:
     }
 
 
-def test_flashes_come_once_and_are_there_within_their_request(
-    app: Flask, request: pytest.FixtureRequest
-) -> None:
-    skip_if_types_are_missing(request)
-
+def test_flashes_come_once_and_are_there_within_their_request(app: Flask) -> None:
     @app.route("/")
     def index() -> str:
         flask.flash("Hello World")

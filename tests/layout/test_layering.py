@@ -42,7 +42,7 @@ LEVELS: tuple[tuple[str, ...], ...] = (
 
 FRAMEWORKS = {
     "flask": {"flask", "markupsafe", "werkzeug"},
-    "quart": {"quart", "werkzeug"},
+    "quart": {"quart", "markupsafe", "werkzeug"},
     "django": {"django", "asgiref"},
     "litestar": {"litestar"},
     "starsessions": {"starsessions"},
