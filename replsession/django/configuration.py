@@ -61,7 +61,7 @@ def behind() -> Behind:
     except IndexError:
         with _lock:
             if not _made:
-                _made.append(_behind())
+                _made.append(made())
             return _made[0]
 
 
@@ -88,7 +88,8 @@ def check_order() -> None:
         )
 
 
-def _behind() -> Behind:
+def made() -> Behind:
+    """Make what stands behind the engine anew, of the settings; see :func:`behind`."""
     given = getattr(settings, SETTING, {})
     if not isinstance(given, dict):
         raise ConfigError(SETTING, given, "a dict, such as {'CLUSTER': 'lan:shop'}")

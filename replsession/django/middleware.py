@@ -160,10 +160,14 @@ def _judge_cookie(request: Any, response: Any, store: SessionStore) -> None:
 
 
 def _give_seen(request: Any, response: Any, store: SessionStore) -> None:
-    seen = store.seen()
-    if seen is None or not store.session_key:
-        return
     name = settings.SESSION_COOKIE_NAME
+    seen = store.seen()
+    if seen is None and name in response.cookies:
+        # The session's is renewed; this one must not go before it.
+        is_same = response.cookies[name].value == request.COOKIES.get(name)
+        seen = request.COOKIES.get(seen_cookie()) if is_same else None
+    if not seen or not store.session_key:
+        return
     if name not in response.cookies and request.COOKIES.get(name) != store.session_key:
         if response.status_code >= 500:
             return
