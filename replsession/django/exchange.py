@@ -99,7 +99,7 @@ class StoredSession(Session):
     def _names(self) -> Identity | None:
         self._read()
         if self._identity is None and self._context is not None:
-            if self._wanted or dict.__len__(self):
+            if self._wanted or not super()._is_empty():
                 self._identity = self._context.new_identity()
         return self._identity
 

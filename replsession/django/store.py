@@ -56,8 +56,9 @@ class SessionStore(SessionBase):  # type: ignore[misc]
     A session in the habits of Django.
 
     Beside Django's names: ``id`` (safe to print), ``is_new``, ``created_at``, ``last_accessed_at``,
-    ``max_inactive_interval``, ``stale``, ``principal``, ``increment``, ``commit`` and
-    ``commit_blocking`` of :class:`replsession.Session`, ``rotate_id`` and ``invalidate``.
+    ``max_inactive_interval``, ``stale``, ``principal``, ``increment``, ``flash`` and its like,
+    ``commit`` and ``commit_blocking`` of :class:`replsession.Session`, ``rotate_id`` and
+    ``invalidate``.
 
     Args:
         session_key: What the cookie carries; None for a new session.
@@ -71,6 +72,9 @@ class SessionStore(SessionBase):  # type: ignore[misc]
     stale = Offered()
     principal = Offered()
     increment = Offered()
+    flash = Offered()
+    pop_flash = Offered()
+    peek_flash = Offered()
     commit = Offered()
     commit_blocking = Offered()
 
