@@ -165,11 +165,12 @@ class SessionStore(SessionBase):  # type: ignore[misc]
         return self._found(exchange)
 
     def is_empty(self) -> bool:
-        """Return True when there is no key and nothing in the session."""
+        """Return True when there is no key, and nothing that a session would be born for."""
         if settings.SESSION_SAVE_EVERY_REQUEST and self._session_key:
             # Else each request with an unknown id would be given an empty session.
             self._get_session()
-        return bool(super().is_empty())
+        session = self._cached
+        return not self._has_key() and (session is None or not session.would_be_born)
 
     def clear(self) -> None:
         """Remove every attribute; the session stays."""

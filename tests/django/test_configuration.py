@@ -56,7 +56,8 @@ def test_every_option_of_the_front_doors_is_a_name() -> None:
     }
     application = of(**given).application
     assert application.manager.context == "/shop"
-    assert application.manager.session_limits == (60, 600)
+    limits = application.manager.session_limits
+    assert (limits.idle_s, limits.lifetime_s) == (60, 600)
     assert not application.valve.admits("/favicon.ico")
     assert application.policy.asked == ("majority", 2.0, 3)
     assert (application.policy.on_shortfall, application.policy.stale) == ("warn", "error")
