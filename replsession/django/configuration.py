@@ -43,6 +43,8 @@ class Behind(NamedTuple):
     """Has the cookie's name; Django writes the cookie."""
     follows_cookie_age: bool
     """Sessions are over when the cookie is, as in Django: no other interval was set."""
+    tokens: dict[tuple[str, str], str]
+    """What pairs of cookies make, as browsers send the same again and again; bounded."""
 
 
 _lock = threading.Lock()
@@ -110,7 +112,7 @@ def made() -> Behind:
         cookies = CookieWriter(settings.SESSION_COOKIE_NAME)
     except ConfigError as error:
         raise ConfigError(_named(error.field), error.given, error.allowed) from None
-    return Behind(application, cookies, "max_inactive_interval" not in options)
+    return Behind(application, cookies, "max_inactive_interval" not in options, {})
 
 
 def _option(name: Any) -> str:

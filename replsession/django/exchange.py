@@ -25,6 +25,8 @@ from replsession.session.expiry import SessionLimits, encoded_limits
 from replsession.session.record import INTERVAL
 from replsession.session.session import Session
 from replsession.web.exchange import DEFAULT_POLICY, Exchange, Policy
+from replsession.web.manager import REMEMBERED_BYTES_MAX, REMEMBERED_MAX
+from replsession.web.tracking import looks_like_token
 
 EXPIRY = "_session_expiry"
 """Where ``set_expiry`` puts what it was given. Source: Django's ``SessionBase``."""
@@ -134,15 +136,16 @@ class StoreExchange(Exchange):
         policy: Policy = DEFAULT_POLICY,
     ) -> None:
         self._behind: Behind = behind()
-        self._behind.application.channel.ensure_started()
+        application, cookies = self._behind.application, self._behind.cookies
+        application.channel.ensure_started()
         self.age_s: float | None = None
         self.is_replaced = False
         """Another request has given the session another id: this one must not reach a client."""
         super().__init__(
-            self._behind.application.manager,
-            self._behind.cookies,
-            (),
-            token,
+            application.manager,
+            cookies,
+            _as_header(cookies.name, token),
+            None,
             None,
             path=path,
             is_filtered=False,
@@ -224,6 +227,13 @@ def wait_here(waiter: Waiter) -> None:
         waiter.wait_blocking()
 
 
+def _as_header(name: bytes, token: str | None) -> tuple[tuple[bytes, bytes], ...]:
+    """Return what a browser would send: the manager remembers that, once it has verified."""
+    # What Django has made of a cookie may have characters that would end one.
+    value = b"" if token is None else token.encode("latin-1", "replace")
+    return ((b"cookie", name + b"=" + value),) if looks_like_token(value) else ()
+
+
 def token_of(key: str, seen: str | None) -> str:
     """
     Return the token that two cookies make, or the key alone where they do not belong together.
@@ -234,8 +244,16 @@ def token_of(key: str, seen: str | None) -> str:
     """
     if not seen:
         return key
-    whole = f"{key}.{seen}"
-    return whole if identity_of(whole) else key
+    known = behind().tokens
+    token = known.get((key, seen))
+    if token is None:
+        whole = f"{key}.{seen}"
+        token = whole if behind().application.manager.identity(whole) else key
+        if len(whole) <= REMEMBERED_BYTES_MAX:
+            if len(known) >= REMEMBERED_MAX:
+                known.clear()
+            known[key, seen] = token
+    return token
 
 
 def new_identity() -> Identity:

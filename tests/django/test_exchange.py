@@ -7,7 +7,8 @@ from django.contrib.sessions.backends.base import UpdateError
 
 from replsession.channel.waiting import Waiter
 from replsession.concern import Asked
-from replsession.django import SessionStore
+from replsession.django import SessionStore, exchange
+from replsession.django.configuration import behind
 from replsession.django.exchange import StoreExchange, identity_of, new_identity, token_of
 from replsession.django.exchange import wait_here as wait
 from replsession.replication.acks import Ticket
@@ -120,3 +121,22 @@ def test_a_thread_that_runs_a_loop_is_not_held_up() -> None:
         wait(Waiter(ticket))
 
     run(on_a_loop())
+
+
+def test_a_key_that_would_end_a_cookie_is_none() -> None:
+    key = key_of(born(n=1))
+    for token in (f"x; sessionid={key}", f"{key} ", f"{key}é", "", "x" * 600):
+        assert not StoreExchange(token).is_found
+    assert StoreExchange(key).is_found
+
+
+def test_what_pairs_of_cookies_make_is_remembered_within_bounds(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(exchange, "REMEMBERED_MAX", 2)
+    known = behind().tokens
+    for number in range(5):
+        assert token_of("a key", str(number)) == "a key"
+        assert len(known) <= 2
+    token_of("a key", "x" * 5000)
+    assert all(len(seen) == 1 for _, seen in known)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -308,3 +311,65 @@ def test_the_unavailable_is_a_503(browser: Browser) -> None:
     assert response.status_code == 503
     assert response["Retry-After"] == "1"
     assert response["Cache-Control"] == "no-store"
+
+
+def test_a_logout_leaves_no_empty_session_behind(browser: Browser) -> None:
+    metrics = behind().application.manager.metrics
+    assert cookies(browser.ask(lambda s: s.flush())) == []
+    assert metrics.commits == 0
+    browser.ask(put(n=1))
+    browser.ask(lambda s: s.flush())
+    assert metrics.commits == 2
+
+
+class TestWithoutIt:
+    """The engine behind Django's own middleware alone."""
+
+    @pytest.fixture(autouse=True)
+    def alone(self, alone: None) -> Iterator[None]:
+        """Take our middleware away."""
+        with override_settings(MIDDLEWARE=[SESSIONS]):
+            yield
+
+    def test_it_serves_and_saves(self, browser: Browser) -> None:
+        assert cookies(browser.ask(put(cart=[]))) == ["sessionid"]
+        browser.ask(lambda s: s["cart"].append(1))
+        assert browser.content() == {"cart": [1]}
+        assert cookies(browser.ask(lambda s: s.get("cart"))) == []
+        response = browser.ask(lambda s: s.flush())
+        assert response.cookies["sessionid"]["max-age"] == 0
+        assert browser.content() == {}
+
+    @pytest.mark.parametrize("act", [lambda s: s.flush(), lambda s: s.cycle_key()])
+    def test_a_slow_writer_is_interrupted_and_takes_no_id_from_the_browser(
+        self, browser: Browser, act: Any
+    ) -> None:
+        browser.ask(put(n=1))
+        other = Browser(browser)
+
+        def slow(session: Any) -> None:
+            assert session["n"] == 1
+            other.ask(act, "other")
+            session["late"] = True
+
+        response = browser.ask(slow)
+        assert response.status_code == 400
+        assert cookies(response) == []
+
+
+def test_many_requests_at_once_lose_nothing(browser: Browser) -> None:
+    browser.ask(put(n=0))
+    barrier = threading.Barrier(10)
+
+    def write(request: Any) -> HttpResponse:
+        barrier.wait(30)
+        request.session[request.path] = len(request.session.keys())
+        return HttpResponse()
+
+    names = [f"many-{number}" for number in range(10)]
+    browsers = [Browser(browser) for _ in names]
+    with ThreadPoolExecutor(len(names)) as threads:
+        found = list(threads.map(lambda each, name: each.view(write, name), browsers, names))
+    assert [response.status_code for response in found] == [200] * len(names)
+    # Each saw what was there when it came, and none of the others' writes was lost.
+    assert browser.content() == {"n": 0, **{f"/page/{name}": 1 for name in names}}
