@@ -13,7 +13,6 @@ The session engine: Django's ``SessionStore``, over sessions that are merged by 
 from __future__ import annotations
 
 import logging
-from typing import Any
 
 from django.conf import settings
 from django.contrib.sessions.backends.base import CreateError, SessionBase, UpdateError
@@ -26,29 +25,12 @@ from replsession.django.exchange import (
     identity_of,
     new_identity,
 )
+from replsession.django.offered import Offered
 from replsession.errors import ReplicationTimeout, SessionError
 from replsession.session.change import Change
 
 LOGGER = logging.getLogger("replsession")
 _UNSEALABLE = (None,)
-
-
-class Offered:
-    """
-    A name of our own session that the store offers, as it is there: a method, or a property.
-
-    Names that Django's sessions have mean what they mean in Django.
-    """
-
-    def __set_name__(self, owner: type, name: str) -> None:
-        self._name = name
-
-    def __get__(self, store: Any, owner: type | None = None) -> Any:
-        """Return what the session has under this name."""
-        return self if store is None else getattr(store._session, self._name)
-
-    def __set__(self, store: Any, value: Any) -> None:
-        setattr(store._session, self._name, value)
 
 
 class SessionStore(SessionBase):  # type: ignore[misc]
