@@ -181,6 +181,13 @@ class LocalMember:
                 and record.value(SECRET) == identity.secret_hash
             )
 
+    def age_s(self, key: Key) -> float:
+        """Return how many seconds ago a session was born, over or not; 0 if it is unknown here."""
+        now = time.monotonic()
+        with self.lock:
+            record = self.node.store.peek(key)
+            return 0.0 if record is None else max(now - record.created, 0.0)
+
     def commit(self, changes: tuple[Change, ...], asked: Asked = NOTHING_ASKED) -> Committed | None:
         """
         Apply and replicate changes, in this order.

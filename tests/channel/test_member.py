@@ -297,6 +297,15 @@ def test_alone_requests_keep_the_time(clock: Callable[[float], None]) -> None:
     assert member.told == [BecameReady(), SessionExpired(some_key(1), some_hash(1))]
 
 
+def test_the_age_of_a_session_is_told_though_it_is_over(clock: Callable[[float], None]) -> None:
+    member = LocalMember(None, None)
+    assert member.age_s(some_key()) == 0.0
+    member.commit((birth(n=b"1"),))
+    clock(5000.0)
+    assert opened(member) is None
+    assert member.age_s(some_key()) == pytest.approx(5000.0)
+
+
 def test_with_others_the_driver_keeps_the_time(clock: Callable[[float], None]) -> None:
     settings = some_settings()
     member = LocalMember(settings, None)

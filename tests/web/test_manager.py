@@ -123,6 +123,17 @@ def test_a_text_that_we_did_not_sign_asks_nobody(text: str) -> None:
     assert (app.manager.metrics.opens, app.manager.metrics.tokens_unknown) == (0, 0)
 
 
+def test_a_text_stands_for_names_whether_or_not_they_are_known() -> None:
+    app = App()
+    identity = app.manager.new_identity()
+    opens = app.manager.metrics.opens
+    assert app.manager.identity(identity.token) == identity
+    assert app.manager.identity(app.born(n=1)) is not None
+    for text in ("", "nonsense", App(secrets=("another",)).born(n=1)):
+        assert app.manager.identity(text) is None
+    assert app.manager.metrics.opens == opens
+
+
 def test_the_first_secret_signs_and_all_verify() -> None:
     channel = Channel(None)
     old = App(secrets=("old",), channel=channel)

@@ -1,0 +1,23 @@
+"""
+The front door for Django: a session engine, and the middleware that makes it whole.
+
+::
+
+    SESSION_ENGINE = "replsession.django"
+    MIDDLEWARE = [
+        "replsession.django.Middleware",  # outside Django's own, which stays
+        "django.contrib.sessions.middleware.SessionMiddleware",
+        ...
+    ]
+    REPLSESSION = {"CLUSTER": "lan:shop"}
+
+Django's settings mean what they mean in Django. The engine alone serves what is here and commits
+without waiting; what a client has seen, and a write concern, need the middleware.
+"""
+
+from __future__ import annotations
+
+from replsession.django.middleware import Middleware
+from replsession.django.store import SessionStore
+
+__all__ = ["Middleware", "SessionStore"]
