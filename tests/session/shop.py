@@ -87,6 +87,14 @@ class Point(collections.namedtuple("Point", "x y")):
     __slots__ = ()
 
 
+@dataclass
+class Boxed:
+    """Its plain form needs a tag of its own."""
+
+    held: Any
+
+
+register("shop.boxed", Boxed, to_plain=lambda it: (it.held,), from_plain=lambda it: Boxed(*it))
 register("shop.slug", Slug, to_plain=str, from_plain=Slug, immutable=True)
 register("shop.point", Point, to_plain=list, from_plain=Point._make)
 
