@@ -123,7 +123,7 @@ def described(value: Any) -> str:
     if kind in (list, tuple):
         return f"{head}[{', '.join(map(described, value))}]"
     if kind in (set, frozenset):
-        return f"{head}{sorted(map(described, value))}"
+        return f"{head}[{', '.join(sorted(map(described, value)))}]"
     if kind is dict:
         return f"{{{', '.join(f'{key!r}: {described(item)}' for key, item in value.items())}}}"
     if kind in (datetime, time):
