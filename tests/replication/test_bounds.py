@@ -12,8 +12,8 @@ from replsession.config import ITEM_HEAD_BYTES, Limits
 from replsession.errors import SessionTooLarge
 from replsession.session.change import Change
 from replsession.session.codec import encode
+from replsession.session.format import NAME_BYTES_MAX
 from replsession.session.record import SECRET
-from replsession.session.values import NAME_BYTES_MAX
 from tests.harness import Network, some_key
 
 KEY = some_key(1)
