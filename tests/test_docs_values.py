@@ -20,7 +20,10 @@ BLOCKS = re.findall(r"^```python\n(.*?)^```", PAGE, re.DOTALL | re.MULTILINE)
 
 @pytest.fixture(autouse=True)
 def _own_registry() -> Any:
+    # The shop of the other tests has the same names as the one on the page.
     names, classes = dict(registry.by_name), dict(registry.by_class)
+    registry.by_name.clear()
+    registry.by_class.clear()
     yield
     registry.by_name.clear()
     registry.by_name.update(names)

@@ -57,7 +57,7 @@ from typing import Any, Final, NoReturn
 import cbor2
 
 from replsession.config import VALUE_BYTES_CEILING, Limits
-from replsession.errors import SessionTooLarge, UnserializableAttribute, WireError
+from replsession.errors import SessionError, SessionTooLarge, WireError
 from replsession.session import format as fmt
 from replsession.session.lifting import lift
 from replsession.session.lowering import lower
@@ -170,7 +170,7 @@ def is_untouched(stored: bytes, encoded: bytes) -> bool:
         return stored == encoded
     try:
         return encode("", decode(stored), _NO_BYTES_BOUND) == encoded
-    except (WireError, UnserializableAttribute):
+    except (WireError, SessionError):
         return False
 
 

@@ -158,12 +158,15 @@ class _Lowering:
                 target.value.extend((key, placed))
 
     def _fill_object(self, source: Any, content: list[Any], place: Place | None, held: Any) -> None:
+        kind = type_name(type(source))
         try:
             plain = registry.by_class[type(source)].to_plain(source)
         except Exception as error:
-            kind = type_name(type(source))
             problem = f"{kind} (its to_plain raised {type(error).__name__})"
             raise self._error(place, held, problem) from error
+        if plain is source:
+            # As ``str`` does of a str whose class says so.
+            raise self._error(place, held, f"{kind} (its to_plain returned the object itself)")
         is_object = type(plain) in registry.by_class
         steps = self._inner if is_object else self._level
         content.append(self._placed(plain, source, place, steps))

@@ -87,6 +87,14 @@ class Point(collections.namedtuple("Point", "x y")):
     __slots__ = ()
 
 
+@dataclass
+class Boxed:
+    """Its plain form needs a tag of its own."""
+
+    held: Any
+
+
+register("shop.boxed", Boxed, to_plain=lambda it: (it.held,), from_plain=lambda it: Boxed(*it))
 register("shop.slug", Slug, to_plain=str, from_plain=Slug, immutable=True)
 register("shop.point", Point, to_plain=list, from_plain=Point._make)
 
@@ -115,7 +123,7 @@ def described(value: Any) -> str:
     if kind in (list, tuple):
         return f"{head}[{', '.join(map(described, value))}]"
     if kind in (set, frozenset):
-        return f"{head}{sorted(map(described, value))}"
+        return f"{head}[{', '.join(sorted(map(described, value)))}]"
     if kind is dict:
         return f"{{{', '.join(f'{key!r}: {described(item)}' for key, item in value.items())}}}"
     if kind in (datetime, time):

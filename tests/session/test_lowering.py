@@ -87,6 +87,12 @@ def test_sets_are_in_the_order_of_their_bytes_at_any_depth(value: Any) -> None:
     look(lower("x", value, LIMITS))
 
 
+def test_inner_sets_are_in_order_before_outer_ones() -> None:
+    # Python goes through the first one as 8, 1: it would stand behind the other by that.
+    lowered = lower("x", {frozenset({8, 1}), frozenset({2, 3})}, LIMITS)
+    assert [inner.value for inner in lowered.value] == [[1, 8], [2, 3]]
+
+
 def test_the_tree_shares_nothing_that_can_change() -> None:
     value: Any = ([1], {"a": [2]})
     lowered = lower("x", value, LIMITS)

@@ -244,6 +244,20 @@ def test_what_to_plain_returns_is_checked(plain: Any, path: str, problem: str) -
     assert (caught.value.path, caught.value.problem) == (path, problem)
 
 
+def test_to_plain_may_not_return_the_object_itself() -> None:
+    class Safe(str):
+        def __str__(self) -> str:
+            return self
+
+    register("safe", Safe, to_plain=str, from_plain=Safe)
+    with pytest.raises(
+        UnserializableAttribute, match=r"Safe \(its to_plain returned the object its"
+    ):
+        encode("x", [Safe("a")])
+    register("safe", Safe, to_plain=str.__str__, from_plain=Safe)
+    assert type(back(Safe("a"))) is Safe
+
+
 def test_to_plain_is_asked_once() -> None:
     asked: list[int] = []
 

@@ -20,6 +20,7 @@ import pytest
 
 from replsession.config import Limits
 from replsession.errors import SessionTooLarge, UnserializableAttribute
+from replsession.session.codec import decode, encode
 from replsession.session.format import ITEMS_MAX
 from replsession.session.values import check, check_name, is_plain, mutable
 from tests.session import shop
@@ -418,8 +419,13 @@ def deepest() -> list[Any]:
     zone = datetime.timezone(datetime.timedelta(1, -1), "name")
     objects: Any = datetime.time(1, tzinfo=zone)
     for _ in range(32):
-        objects = shop.Point(objects, 1)
+        objects = shop.Boxed(objects)
     return [nested(32), nested(32, dict), nested(32, tuple), nested(32, frozenset), objects]
+
+
+def test_the_deepest_values_that_may_be_stored_are_read() -> None:
+    for value in deepest():
+        assert shop.same(decode(encode("x", value)), value)
 
 
 def test_the_deepest_values_that_may_be_stored_need_little_of_the_stack() -> None:
