@@ -26,7 +26,6 @@ from replsession.session.stamp import Stamp
 from tests.simulation import telling
 from tests.simulation.oracle import Oracle, Written
 
-PIECES_MAX = 10
 RECORD_BYTES_MAX = 20_000
 """The most that the workload makes of one session."""
 TIMERS_PER_S_MAX = 40
@@ -144,8 +143,11 @@ def bounds(who: str, node: Node) -> None:
     for peer in node.peers:
         serving += peer.donor is not None
         _within(who, "open pieces", len(peer.assembly._arrived), limits.pieces_open_max)
-        # A whole record is put in as one, where there is room for its first piece.
-        _within(who, "deltas waiting", len(peer.outbox), limits.outbox_deltas_max + PIECES_MAX)
+        waiting, most = len(peer.outbox), limits.outbox_deltas_max
+        if waiting > most:
+            # A whole record is put in as one, where there is room for its first piece.
+            most += max((len(record.attributes) for record in node.store.records()), default=0)
+        _within(who, "deltas waiting", waiting, most)
         most = limits.outbox_bytes_max + RECORD_BYTES_MAX
         _within(who, "bytes waiting", peer.outbox._bytes, most)
     _within(who, "transfers", serving, limits.transfers_at_once_max)
