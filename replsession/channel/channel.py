@@ -330,7 +330,8 @@ class Channel:
             return self._member
 
     def _tell_alone(self, member: LocalMember) -> None:
-        events, member.told = member.told, []
+        with member.lock:
+            events, member.told = member.told, []
         self._tell_now(events, member)
 
     def _tell_now(self, events: list[Event], member: LocalMember) -> None:

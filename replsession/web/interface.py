@@ -14,6 +14,7 @@ from replsession.errors import SessionError
 from replsession.web.configured import ConfiguredSession
 from replsession.web.exchange import Exchange
 from replsession.web.refusal import STATUS, refusal
+from replsession.web.settings import UNSET, Unset
 
 ARRIVED = "replsession.arrived"
 EXCHANGE = "replsession.exchange"
@@ -40,8 +41,17 @@ class ConfiguredCookies:
         self._app = app
         self._dump = dump
 
-    def set(self, value: str) -> bytes:
-        """Return the header's value that gives the cookie a value."""
+    def set(self, value: str, max_age: int | Unset | None = UNSET) -> bytes:
+        """
+        Return the header's value that gives the cookie a value.
+
+        Args:
+            value: A token that we signed.
+            max_age: Seconds that the browser keeps it this time; None: for as long as it runs.
+                Unset: as the framework says.
+        """
+        if not isinstance(max_age, Unset):
+            return self._dumped(value, None, max_age)
         return self._dumped(value, self._door.get_expiration_time(self._app, self.session), None)
 
     def delete(self) -> bytes:
