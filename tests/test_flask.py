@@ -262,6 +262,33 @@ def test_what_cannot_be_stored_is_an_error_of_the_request(
     assert count(app) == 0
 
 
+def test_a_view_may_be_a_coroutine(app: Flask) -> None:
+    async def view() -> dict[str, Any]:
+        flask.session["n"] = flask.session.get("n", 0) + 1
+        return dict(flask.session)
+
+    app.add_url_rule("/async", view_func=view)
+    client = app.test_client()
+    assert [client.get("/async").json for _ in range(2)] == [{"n": 1}, {"n": 2}]
+
+
+def test_a_thread_that_outlives_the_response_may_commit(app: Flask) -> None:
+    kept: list[Any] = []
+    client = app.test_client()
+    client.get("/counter")
+
+    def view() -> str:
+        kept.append(flask.session._get_current_object())  # type: ignore[attr-defined]
+        return ""
+
+    app.view_functions["content"], page = view, app.view_functions["content"]
+    client.get("/content")
+    kept[0]["late"] = True
+    kept[0].commit_blocking()
+    app.view_functions["content"] = page
+    assert client.get("/content").json == {"n": 1, "late": True}
+
+
 # Later than the response.
 
 

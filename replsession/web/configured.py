@@ -163,6 +163,10 @@ class ConfiguredApplication:
     def _handle(self, given: Any) -> Any:
         """Return the cluster for what the configuration says, the same one each time."""
         if not isinstance(given, str):
+            for name in _CLUSTER_VARIABLES:
+                if self._config.get(PREFIX + name) is not None:
+                    allowed = f"only beside a {PREFIX}CLUSTER in words; a Cluster has its own"
+                    raise ConfigError(PREFIX + name, "a value", allowed)
             return given
         environment = {PREFIX + "CLUSTER": given}
         for name in _CLUSTER_VARIABLES:

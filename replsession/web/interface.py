@@ -43,7 +43,14 @@ class ConfiguredCookies:
         self._dump = dump
 
     def set(self, value: str, max_age: int | Unset | None = UNSET) -> bytes:
-        """Return the header's value that gives the cookie a value; *max_age*: of its session."""
+        """
+        Return the header's value that gives the cookie a value.
+
+        Args:
+            value: A token that we signed.
+            max_age: Seconds that the browser keeps it this time; None: for as long as it runs.
+                Unset: as the framework says.
+        """
         if not isinstance(max_age, Unset):
             return self._dumped(value, None, max_age)
         return self._dumped(value, self._door.get_expiration_time(self._app, self.session), None)

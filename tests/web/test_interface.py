@@ -88,6 +88,10 @@ def test_the_cookie_is_written_with_the_settings_of_the_framework() -> None:
     cookies.session = request()[1]
     assert cookies.name == b"session"
     assert cookies.set("x") == b"session=x; Secure; HttpOnly; Path=/; SameSite=Lax"
+    assert b"; Max-Age=60;" in cookies.set("x", 60)
+    cookies.session.permanent = True
+    assert b"; Expires=" in cookies.set("x")
+    assert cookies.set("x", None) == b"session=x; Secure; HttpOnly; Path=/; SameSite=Lax"
     assert cookies.delete().startswith(
         b"session=; Expires=Thu, 01 Jan 1970 00:00:00 GMT; Max-Age=0"
     )
