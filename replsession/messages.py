@@ -116,6 +116,8 @@ class RecordRequest:
 class RecordInquiry:
     """A request waits for these records: send at once what you have, or say that you don't."""
 
+    number: int
+    """Later ones have greater numbers."""
     keys: tuple[Key, ...]
 
 
@@ -123,6 +125,8 @@ class RecordInquiry:
 class RecordAnswer:
     """Whole records that were inquired for, in pieces if they are long."""
 
+    number: int
+    """That of the inquiry: an earlier one's answer says nothing of what came here since."""
     unknown: tuple[Key, ...]
     """What is not here."""
     records: tuple[Delta, ...]

@@ -222,8 +222,8 @@ messages_by_kind: dict[type[object], st.SearchStrategy[m.Message]] = {
     m.Acknowledge: st.builds(m.Acknowledge, counts, key_tuples),
     m.Accesses: st.builds(m.Accesses, st.lists(accesses, max_size=3).map(tuple)),
     m.RecordRequest: st.builds(m.RecordRequest, key_tuples),
-    m.RecordInquiry: st.builds(m.RecordInquiry, key_tuples),
-    m.RecordAnswer: st.builds(m.RecordAnswer, key_tuples, delta_tuples),
+    m.RecordInquiry: st.builds(m.RecordInquiry, counts, key_tuples),
+    m.RecordAnswer: st.builds(m.RecordAnswer, counts, key_tuples, delta_tuples),
     m.RepairOffer: st.builds(m.RepairOffer, counts, st.integers(0, 2**32).map(bucket_digests)),
     m.RepairAnswer: st.builds(m.RepairAnswer, counts, st.lists(buckets, max_size=256).map(tuple)),
     m.LeafDigests: st.builds(

@@ -74,6 +74,8 @@ def behind(*numbers: int, **bounds: int) -> tuple[Network, Seen]:
 def test_what_is_covered_waits_for_nobody() -> None:
     network = cluster(1, 2)
     network.commit("m1", KEY, {"x": b"\x01"}, birth=True)
+    # That it was used on the second one as well is told once, at the first request.
+    assert isinstance(network.look_up("m2", KEY), Record)
     sent = len(network.sent["m2"])
     for seen in (NOTHING_SEEN, seen_on(network, "m1"), Seen({some_id(2): 1 << 60}, 1 << 60)):
         found = network.look_up("m2", KEY, seen)

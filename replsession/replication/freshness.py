@@ -15,7 +15,9 @@ Rules of this file:
    time-out only because a writer is dead.
 2. How many wait, how many are asked for, and how long an answer "unknown" is remembered have
    bounds: ids that verify are not scarce.
-3. A member that has no state yet calls no session unknown: it waits for its state transfer too.
+3. Who asks is answered by an answer to that inquiry or to a later one: when the member answered
+   an earlier one, it may not have had what it has now.
+4. A member that has no state yet calls no session unknown: it waits for its state transfer too.
 
 Source: the session guarantees of Bayou (Terry et al., 1994).
 """
@@ -65,7 +67,8 @@ class Lookup:
     """Everybody has answered who may know more."""
     is_behind: bool = False
     """The session is here, but not all that the client has seen of it."""
-    _awaited: dict[MemberId, None] = field(default_factory=dict)
+    _awaited: dict[MemberId, int] = field(default_factory=dict)
+    """Members that are asked, and by which inquiry."""
     _answered: dict[MemberId, None] = field(default_factory=dict)
     _asked_all: bool = False
 
@@ -91,6 +94,8 @@ class Freshness:
     done: list[Lookup] = field(default_factory=list)
     """Lookups to hand out."""
     _open: list[Lookup] = field(default_factory=list)
+    _inquiries: int = 0
+    """The number of the latest inquiry."""
     _unknown: dict[Key, float] = field(default_factory=dict)
     """Sessions that all have called unknown or over, and until when that is remembered."""
     _budget: float = 0.0
@@ -152,6 +157,7 @@ class Freshness:
         """Go on with every lookup: see what came, ask whom it is time to ask, end what is over."""
         if not self._open:
             return
+        number = self._inquiries + 1
         asks: dict[MemberId, list[Key]] = {}
         still: list[Lookup] = []
         for lookup in self._open:
@@ -162,12 +168,12 @@ class Freshness:
                 continue
             still.append(lookup)
             for member in whom:
-                lookup._awaited[member] = None
+                lookup._awaited[member] = self._inquiries = number
                 asks.setdefault(member, []).append(lookup.key)
         self._open = still
         for member, keys in asks.items():
             self.metrics.inquiries_sent += len(keys)
-            self.peers.send(member, RecordInquiry(tuple(dict.fromkeys(keys))))
+            self.peers.send(member, RecordInquiry(number, tuple(dict.fromkeys(keys))))
 
     def _is_over(self, lookup: Lookup, now: float, *, has_asked: bool) -> bool:
         lookup.is_fresh = self._is_met(lookup, now)
@@ -250,9 +256,9 @@ class Freshness:
                     items.append(item)
                     size += len(item)
                     if size >= self.limits.chunk_bytes:
-                        self.peers.send_answer(peer, (), items)
+                        self.peers.send_answer(peer, message.number, (), items)
                         items, total, size = [], total + size, 0
-        self.peers.send_answer(peer, tuple(unknown), items)
+        self.peers.send_answer(peer, message.number, tuple(unknown), items)
 
     def answered(self, peer: Peer, message: RecordAnswer, now: float) -> None:
         """Merge what another member has; the node goes on with :meth:`advance`."""
@@ -265,7 +271,9 @@ class Freshness:
             if arrived.complete or (is_last and not record.complete):
                 found[record.key] = None
         for lookup in self._open:
-            if lookup.key in found and lookup._awaited.pop(peer.id, "") != "":
+            asked = lookup._awaited.get(peer.id)
+            if lookup.key in found and asked is not None and asked <= message.number:
+                del lookup._awaited[peer.id]
                 lookup._answered[peer.id] = None
 
     def next_at(self, at: float) -> float:

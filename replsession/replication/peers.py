@@ -52,7 +52,9 @@ class Encoding(Protocol):
     def batch_frame(self, batch: int, encoded: Sequence[bytes]) -> bytes:
         """Return the frame of a batch of encoded items."""
 
-    def answer_frame(self, unknown: tuple[Key, ...], encoded: Sequence[bytes]) -> bytes:
+    def answer_frame(
+        self, number: int, unknown: tuple[Key, ...], encoded: Sequence[bytes]
+    ) -> bytes:
         """Return the frame of an answer to an inquiry, of encoded items."""
 
     def chunk_frame(
@@ -148,9 +150,11 @@ class Peers:
             encoded = self.encoding.encode(message)
             self.frames += [(peer.link, encoded) for peer in self._peers.values()]
 
-    def send_answer(self, peer: Peer, unknown: tuple[Key, ...], encoded: Sequence[bytes]) -> None:
-        """Answer an inquiry, ahead of what waits in the outbox."""
-        self.frames.append((peer.link, self.encoding.answer_frame(unknown, encoded)))
+    def send_answer(
+        self, peer: Peer, number: int, unknown: tuple[Key, ...], encoded: Sequence[bytes]
+    ) -> None:
+        """Answer the inquiry of this number, ahead of what waits in the outbox."""
+        self.frames.append((peer.link, self.encoding.answer_frame(number, unknown, encoded)))
 
     def put_for_all(self, item: Item) -> None:
         """Put an item into every outbox."""

@@ -34,9 +34,9 @@ an array of ``x``, written flat where it says so.
     22    Neighbours     [member, name, incarnation, host, port …] flat
     23    RepairRequest  round, step, [context, locator …] flat, item…
     24    RepairRecords  round, step, [context, locator …] flat, item…
-    25    RecordAnswer   [context, locator …] flat: unknown, item…
+    25    RecordAnswer   number, [context, locator …] flat: unknown, item…
     27    Urge           –
-    28    RecordInquiry  [context, locator …] flat
+    28    RecordInquiry  number, [context, locator …] flat
     26    Expirations    [context, locator, hlc, member …] flat
 
     datagram  Heartbeat  member, host, port
@@ -166,7 +166,13 @@ def _read_acknowledge(body: list[Any]) -> m.Acknowledge:
 
 
 def _read_record_answer(body: list[Any]) -> m.RecordAnswer:
-    return m.RecordAnswer(read_keys(item_of(body, 0)), tuple(map(items.delta_of, body[1:])))
+    number, unknown = count(item_of(body, 0)), read_keys(item_of(body, 1))
+    return m.RecordAnswer(number, unknown, tuple(map(items.delta_of, body[2:])))
+
+
+def _read_record_inquiry(body: list[Any]) -> m.RecordInquiry:
+    number, keys = array(body, 2)
+    return m.RecordInquiry(count(number), read_keys(keys))
 
 
 def _read_state_chunk(body: list[Any]) -> m.StateChunk:
@@ -262,16 +268,11 @@ _TABLE: tuple[_Rows, ...] = (
     (
         25,
         m.RecordAnswer,
-        lambda x: (flat_keys(x.unknown), *map(items.item, x.records)),
+        lambda x: (x.number, flat_keys(x.unknown), *map(items.item, x.records)),
         _read_record_answer,
     ),
     (27, m.Urge, _nothing, _empty(m.Urge)),
-    (
-        28,
-        m.RecordInquiry,
-        lambda x: (flat_keys(x.keys),),
-        lambda body: m.RecordInquiry(read_keys(*array(body, 1))),
-    ),
+    (28, m.RecordInquiry, lambda x: (x.number, flat_keys(x.keys)), _read_record_inquiry),
     (26, m.Expirations, _expirations, _read_expirations),
 )
 _WRITERS = {message: (kind, write) for kind, message, write, _ in _TABLE}
@@ -329,9 +330,9 @@ def _frame_of(kind: int, fields: Sequence[Any], encoded: Sequence[bytes]) -> byt
     return frame(kind, b"".join((head, *map(cbor2.dumps, fields), *encoded)))
 
 
-def answer_frame(unknown: tuple[Key, ...], encoded: Sequence[bytes]) -> bytes:
+def answer_frame(number: int, unknown: tuple[Key, ...], encoded: Sequence[bytes]) -> bytes:
     """Return the frame of a :class:`RecordAnswer` whose items are encoded already."""
-    return _frame_of(_RECORD_ANSWER, (flat_keys(unknown),), encoded)
+    return _frame_of(_RECORD_ANSWER, (number, flat_keys(unknown)), encoded)
 
 
 def encode_heartbeat(heartbeat: m.Heartbeat) -> bytes:

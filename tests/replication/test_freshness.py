@@ -123,8 +123,8 @@ def test_an_answer_ends_the_wait() -> None:
     network, (nine,) = member()
     lookup = waiting(network, Seen({NINE: LATER}, LATER))
     network.run(SOON_S)
-    assert nine.got(RecordInquiry) == [RecordInquiry((KEY,))]
-    nine.send(RecordAnswer((), (fetched(LATER),)))
+    assert nine.got(RecordInquiry) == [RecordInquiry(1, (KEY,))]
+    nine.send(RecordAnswer(1, (), (fetched(LATER),)))
 
     assert lookup.is_fresh
     assert network.values("m1", KEY) == {"n0": b"\x01"}
@@ -140,7 +140,7 @@ def test_an_answer_in_pieces_ends_it_with_the_last_one() -> None:
             attributes={f"n{number}": Write(LATER, NINE, REGISTER, b"\x01")},
             piece=Piece(1, number, 3),
         )
-        nine.send(RecordAnswer((), (piece,)))
+        nine.send(RecordAnswer(1, (), (piece,)))
 
     assert lookup.is_fresh
     assert network.values("m1", KEY) == dict.fromkeys(("n0", "n1", "n2"), b"\x01")
@@ -153,13 +153,13 @@ def test_who_has_been_asked_and_has_it_not_lets_the_others_be_asked(kind: str) -
     network.run(SOON_S)
     assert eight.got(RecordInquiry) == []
     answer = {
-        "unknown": RecordAnswer((KEY,), ()),
-        "older": RecordAnswer((), (fetched(BORN.hlc),)),
-        "in part": RecordAnswer((), (fetched(LATER)._replace(complete=False),)),
+        "unknown": RecordAnswer(1, (KEY,), ()),
+        "older": RecordAnswer(1, (), (fetched(BORN.hlc),)),
+        "in part": RecordAnswer(1, (), (fetched(LATER)._replace(complete=False),)),
     }[kind]
     nine.send(answer)
-    assert (lookup.is_done, eight.got(RecordInquiry)) == (False, [RecordInquiry((KEY,))])
-    eight.send(RecordAnswer((KEY,), ()))
+    assert (lookup.is_done, eight.got(RecordInquiry)) == (False, [RecordInquiry(2, (KEY,))])
+    eight.send(RecordAnswer(2, (KEY,), ()))
 
     assert (lookup.is_done, lookup.is_fresh, lookup.is_certain) == (True, False, True)
 
@@ -169,21 +169,46 @@ def test_an_answer_that_comes_too_late_is_merged_all_the_same() -> None:
     lookup = waiting(network)
     nine.live(0.5)
     assert (lookup.is_done, lookup.is_fresh, lookup.is_certain) == (True, False, False)
-    nine.send(RecordAnswer((), (fetched(LATER),)))
+    nine.send(RecordAnswer(1, (), (fetched(LATER),)))
 
     assert network.values("m1", KEY) == {"n0": b"\x01"}
 
 
 def test_answers_that_nobody_asked_for_say_nothing_of_what_is_unknown() -> None:
     network, (nine,) = member()
-    nine.send(RecordAnswer((KEY,), ()))
+    nine.send(RecordAnswer(1, (KEY,), ()))
     lookup = waiting(network)
     assert not lookup.is_done
-    nine.send(RecordAnswer((some_key(2),), ()))
+    nine.send(RecordAnswer(0, (KEY,), ()))
+    nine.send(RecordAnswer(1, (some_key(2),), ()))
     assert not lookup.is_done
-    nine.send(RecordAnswer((KEY,), ()))
+    nine.send(RecordAnswer(1, (KEY,), ()))
 
     assert lookup.is_certain
+
+
+def test_an_answer_to_an_earlier_inquiry_says_nothing_to_who_asked_since() -> None:
+    network, (nine,) = member()
+    first = waiting(network)
+    network.run(0.05)
+    second = waiting(network)
+    assert nine.got(RecordInquiry) == [RecordInquiry(1, (KEY,)), RecordInquiry(2, (KEY,))]
+    nine.send(RecordAnswer(1, (KEY,), ()))
+    assert (first.is_done, first.is_certain, second.is_done) == (True, True, False)
+    nine.send(RecordAnswer(2, (), (fetched(LATER),)))
+
+    assert second.is_fresh
+
+
+def test_an_answer_to_a_later_inquiry_is_one_to_those_before() -> None:
+    # The first one was left to the outbox because so much was asked for at once.
+    network, (nine,) = member()
+    lookups = [waiting(network)]
+    network.run(0.05)
+    lookups.append(waiting(network))
+    nine.send(RecordAnswer(2, (KEY,), ()))
+
+    assert all(lookup.is_certain for lookup in lookups)
 
 
 def test_a_member_that_comes_meanwhile_is_asked_too() -> None:
@@ -191,10 +216,10 @@ def test_a_member_that_comes_meanwhile_is_asked_too() -> None:
     lookup = waiting(network)
     eight = network.by_hand("m1", 8)
     eight.hello()
-    assert eight.got(RecordInquiry) == [RecordInquiry((KEY,))]
-    nine.send(RecordAnswer((KEY,), ()))
+    assert eight.got(RecordInquiry) == [RecordInquiry(2, (KEY,))]
+    nine.send(RecordAnswer(1, (KEY,), ()))
     assert not lookup.is_done
-    eight.send(RecordAnswer((KEY,), ()))
+    eight.send(RecordAnswer(2, (KEY,), ()))
 
     assert lookup.is_certain
 
@@ -202,14 +227,14 @@ def test_a_member_that_comes_meanwhile_is_asked_too() -> None:
 def test_what_a_member_said_is_void_when_its_link_is_gone() -> None:
     network, (eight, nine) = member(8, 9)
     lookup = waiting(network)
-    nine.send(RecordAnswer((KEY,), ()))
+    nine.send(RecordAnswer(1, (KEY,), ()))
     nine.close()
     again = network.by_hand("m1", 9)
     again.hello()
-    assert again.got(RecordInquiry) == [RecordInquiry((KEY,))]
-    eight.send(RecordAnswer((KEY,), ()))
+    assert again.got(RecordInquiry) == [RecordInquiry(2, (KEY,))]
+    eight.send(RecordAnswer(1, (KEY,), ()))
     assert not lookup.is_done
-    again.send(RecordAnswer((KEY,), ()))
+    again.send(RecordAnswer(2, (KEY,), ()))
 
     assert lookup.is_certain
 
@@ -232,7 +257,7 @@ def test_after_a_gap_it_is_not_fresh_before_the_whole_record_is_there() -> None:
     later = Stamp(LATER, NINE)
     nine.send_deltas(Delta(KEY, BORN, BORN.hlc + 5, {NINE: LATER}, {}, 0.0, later, 0.0))
     assert not lookup.is_done
-    nine.send(RecordAnswer((), (fetched(LATER),)))
+    nine.send(RecordAnswer(1, (), (fetched(LATER),)))
 
     assert lookup.is_fresh
 
@@ -246,7 +271,7 @@ def test_what_is_here_is_sent_at_once_and_what_is_not_is_named() -> None:
     network.commit("m1", some_key(2), {"x": b"\x02"}, birth=True)
     assert len(nine.got(Deltas)) == 1, "the window is shut"
     nine.forget()
-    nine.send(RecordInquiry((some_key(7), KEY, some_key(8))))
+    nine.send(RecordInquiry(1, (some_key(7), KEY, some_key(8))))
 
     (answer,) = nine.got(RecordAnswer)
     assert answer.unknown == (some_key(7), some_key(8))
@@ -262,7 +287,7 @@ def test_what_has_ended_or_is_here_in_part_is_sent_as_it_is() -> None:
     stamp = Stamp(LATER, NINE)
     other = some_key(2)
     nine.send_deltas(Delta(other, BORN, BORN.hlc, {NINE: LATER}, {}, 0.0, stamp, 0.0))
-    nine.send(RecordInquiry((KEY, other)))
+    nine.send(RecordInquiry(1, (KEY, other)))
 
     (answer,) = nine.got(RecordAnswer)
     assert answer.unknown == ()
@@ -273,9 +298,9 @@ def test_what_has_ended_or_is_here_in_part_is_sent_as_it_is() -> None:
 
 def test_an_inquiry_for_nothing_is_answered_with_nothing() -> None:
     _, (nine,) = member()
-    nine.send(RecordInquiry(()))
+    nine.send(RecordInquiry(1, ()))
 
-    assert nine.got(RecordAnswer) == [RecordAnswer((), ())]
+    assert nine.got(RecordAnswer) == [RecordAnswer(1, (), ())]
 
 
 def test_a_long_record_is_answered_in_frames_of_bounded_length() -> None:
@@ -283,7 +308,7 @@ def test_a_long_record_is_answered_in_frames_of_bounded_length() -> None:
     big: dict[str, bytes | None] = {f"n{number}": bytes(900) for number in range(12)}
     network.commit("m1", KEY, big, birth=True)
     nine.acknowledge()
-    nine.send(RecordInquiry((some_key(7), KEY)))
+    nine.send(RecordInquiry(1, (some_key(7), KEY)))
 
     answers = nine.got(RecordAnswer)
     assert len(answers) > 3
@@ -304,7 +329,7 @@ def test_an_inquiry_for_many_big_records_is_bounded() -> None:
         network.commit("m1", key, {"x": bytes(10_000)}, birth=True)
         nine.acknowledge()
     nine.forget()
-    nine.send(RecordInquiry(keys))
+    nine.send(RecordInquiry(1, keys))
 
     at_once = [record.key for answer in nine.got(RecordAnswer) for record in answer.records]
     assert 5 <= len(at_once) <= 6
@@ -322,7 +347,7 @@ def test_an_answer_is_what_another_member_can_serve() -> None:
     network.commit("m1", KEY, {"x": b"\x01"}, birth=True)
     record = network.nodes["m1"].store.peek(KEY)
     assert record is not None
-    nine.send(RecordInquiry((KEY,)))
+    nine.send(RecordInquiry(1, (KEY,)))
 
     (answer,) = nine.got(RecordAnswer)
     assert answer.records == (whole(record, network.now),)
@@ -333,7 +358,7 @@ def test_when_the_only_other_member_has_answered_nobody_waits_any_more() -> None
     nine.send_deltas(fetched(BORN.hlc))
     lookup = waiting(network, Seen({NINE: LATER}, LATER))
     network.run(SOON_S)
-    nine.send(RecordAnswer((), (fetched(BORN.hlc),)))
+    nine.send(RecordAnswer(1, (), (fetched(BORN.hlc),)))
 
     assert (lookup.is_done, lookup.is_fresh, lookup.is_certain) == (True, False, True)
 
@@ -343,7 +368,7 @@ def test_a_session_that_is_named_again_and_again_is_sent_once() -> None:
     network.commit("m1", KEY, {"x": bytes(3000)}, birth=True)
     nine.acknowledge()
     nine.forget()
-    nine.send(RecordInquiry((KEY,) * 100))
+    nine.send(RecordInquiry(1, (KEY,) * 100))
 
     outbox = network.nodes["m1"].peers.get(NINE).outbox  # type: ignore[union-attr]
     answered = [record for answer in nine.got(RecordAnswer) for record in answer.records]

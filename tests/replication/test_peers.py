@@ -369,10 +369,10 @@ def test_an_answer_is_sent_ahead_of_what_waits() -> None:
     room.flush(0.0)
     room.put_for_all(item(2))
     taken(room)
-    room.send_answer(peer(room), (some_key(3),), [encoding.encode_item(delta(4))])
+    room.send_answer(peer(room), 7, (some_key(3),), [encoding.encode_item(delta(4))])
     room.flush(0.0)
 
-    assert taken(room) == [(10, RecordAnswer((some_key(3),), (delta(4),)))]
+    assert taken(room) == [(10, RecordAnswer(7, (some_key(3),), (delta(4),)))]
 
 
 def test_a_member_has_the_name_of_its_link() -> None:

@@ -57,7 +57,7 @@ def test_it_is_idle_until_somebody_waits_and_after_all_were_handed_out() -> None
 
     lookup = looked_up(network)
     assert not waits.is_idle
-    hand.send(RecordAnswer((UNKNOWN,), ()))
+    hand.send(RecordAnswer(1, (UNKNOWN,), ()))
     assert lookup.is_done and waits.is_idle
     assert network.done["m1"] == [ticket, lookup]
 
@@ -67,7 +67,7 @@ def test_both_are_handed_out_together_and_once() -> None:
     ticket, lookup = born(network), looked_up(network)
     node = network.nodes["m1"]
     # Both in one turn, as bytes of two links may come.
-    for message in (Acknowledge(hand.got(Deltas)[-1].batch), RecordAnswer((UNKNOWN,), ())):
+    for message in (Acknowledge(hand.got(Deltas)[-1].batch), RecordAnswer(1, (UNKNOWN,), ())):
         node.inbox.received(node.peers.get(NINE), message, 10, network.now)  # type: ignore[arg-type]
 
     assert node.ready().done == [ticket, lookup]

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 from replsession.identity import Key, MemberId
-from replsession.messages import Acknowledge
+from replsession.messages import Acknowledge, RecordAnswer
 from replsession.replication import requests as requests_module
 from replsession.replication.acks import Ticket, Tickets
 from replsession.replication.freshness import Freshness, Lookup
@@ -39,6 +40,15 @@ def _unknown_at_once() -> list[Patch]:
         return None
 
     return [(Freshness, "begin", begin)]
+
+
+def _any_answer_answers() -> list[Patch]:
+    answered = Freshness.answered
+
+    def to_all(self: Freshness, peer: Peer, message: RecordAnswer, now: float) -> None:
+        answered(self, peer, replace(message, number=self._inquiries), now)
+
+    return [(Freshness, "answered", to_all)]
 
 
 def _waits_without_end() -> list[Patch]:
@@ -88,6 +98,7 @@ PLANTED: dict[str, Callable[[], list[Patch]]] = {
     "token_of_the_version_alone": _token_of_the_version_alone,
     "token_clock_not_raised": _token_clock_not_raised,
     "unknown_at_once": _unknown_at_once,
+    "any_answer_answers": _any_answer_answers,
     "waits_without_end": _waits_without_end,
     "acknowledged_with_gaps": _acknowledged_with_gaps,
     "any_batch_acknowledges": _any_batch_acknowledges,

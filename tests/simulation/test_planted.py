@@ -168,6 +168,9 @@ SCENARIOS: dict[str, Callable[[], None]] = {
     "token_of_the_version_alone": (
         waits.TestFreshness().test_what_was_shown_after_a_gap_is_in_the_token
     ),
+    "any_answer_answers": (
+        waits.TestFreshness().test_answer_from_before_it_came_there_does_not_make_it_unknown
+    ),
     "rule_1": sessions.TestLongCuts().test_sessions_of_both_halves_survive_and_ended_ones_stay_dead,
     "rule_1_one_scalar": (
         sessions.TestLongCuts().test_member_with_a_slow_clock_loses_no_session_to_what_others_forgot

@@ -13,7 +13,15 @@ from replsession.session.stamp import NOTHING_SEEN, Seen
 from tests.simulation.cluster import Cluster
 from tests.simulation.planted import planted
 from tests.simulation.process import Answer, Process
-from tests.simulation.stories import agree, cluster_of, create, create_idle, invalidate, members
+from tests.simulation.stories import (
+    agree,
+    cluster_of,
+    create,
+    create_idle,
+    invalidate,
+    key_of,
+    members,
+)
 from tests.simulation.swarm import Weather
 
 pytestmark = pytest.mark.simulation
@@ -259,6 +267,18 @@ class TestFreshness:
         answers = asked(b, key, token(a, key))
         cluster.run(0.1)
         assert [answer.record is not None for answer in answers] == [True]
+
+    def test_answer_from_before_it_came_there_does_not_make_it_unknown(self) -> None:
+        cluster = cluster_of("ab")
+        a, b = members(cluster)
+        cluster.network.slowed[cluster.host("b")] = 0.15
+        before = asked(a, key_of(1))
+        cluster.run(0.05)
+        key = create(b, 1)
+        after = asked(a, key, token(b, key))
+        cluster.run(0.35)
+        assert [(answer.record, answer.is_certain) for answer in before] == [(None, True)]
+        assert [answer.record is not None for answer in after] == [True]
 
     def test_what_nobody_knows_is_asked_for_once(self) -> None:
         cluster = cluster_of()

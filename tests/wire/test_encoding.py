@@ -121,8 +121,9 @@ def test_items_encoded_before_make_the_same_frame(number: int, sent: list[Delta]
     assert request_frame(3, number, wanted, encoded) == encode(request)
     records = m.RepairRecords(number, 4, (), tuple(sent))
     assert records_frame(number, 4, (), encoded) == encode(records)
-    assert answer_frame((KEY,), encoded) == encode(m.RecordAnswer((KEY,), tuple(sent)))
-    assert answer_frame((), encoded) == encode(m.RecordAnswer((), tuple(sent)))
+    for unknown in ((KEY,), ()):
+        answer = m.RecordAnswer(number, unknown, tuple(sent))
+        assert answer_frame(number, unknown, encoded) == encode(answer)
 
 
 @pytest.mark.parametrize("kind", [0, 99, 255])
