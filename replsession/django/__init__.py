@@ -17,7 +17,15 @@ without waiting; what a client has seen, and a write concern, need the middlewar
 
 from __future__ import annotations
 
+from django.utils.safestring import SafeString
+
 from replsession.django.middleware import Middleware
 from replsession.django.store import SessionStore
+from replsession.session.registry import register
+
+# Not `str`, which gives a SafeString back as it is.
+register(
+    "django.SafeString", SafeString, to_plain=str.__str__, from_plain=SafeString, immutable=True
+)
 
 __all__ = ["Middleware", "SessionStore"]

@@ -317,12 +317,3 @@ def test_with_others_the_driver_keeps_the_time(clock: Callable[[float], None]) -
     assert member.told == []
     assert settings.node == NodeConfig(timing=settings.node.timing)
     assert settings.node.timing != Timing()
-
-
-def test_who_is_shown_all_of_a_session_has_seen_what_was_committed() -> None:
-    member = LocalMember(None, None)
-    committed = member.commit((birth(x=b"\x01"),))
-    assert committed is not None
-    seen = member.seen(some_key(1))
-    assert (seen.version, seen.clock) == (committed.seen, max(committed.seen.values()))
-    assert member.seen(some_key(2)) == NOTHING_SEEN

@@ -7,7 +7,9 @@ The scenarios are those of ``SessionTestsMixin`` in Django's own tests, told ane
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from decimal import Decimal
 from typing import Any
+from uuid import UUID
 
 import pytest
 from django.conf import settings
@@ -15,6 +17,7 @@ from django.contrib.sessions.backends.base import CreateError, UpdateError
 from django.core.management import call_command
 from django.test import override_settings
 from django.utils import timezone
+from django.utils.safestring import SafeString, mark_safe
 
 from replsession.django import SessionStore
 from replsession.django.configuration import behind
@@ -514,3 +517,16 @@ class TestExpiry:
         call_command("clearsessions")
         run(SessionStore.aclear_expired())
         assert again(store)["n"] == 1
+
+
+def test_values_come_back_as_the_same_types() -> None:
+    values = {
+        "safe": mark_safe("<b>"),
+        "nested": [mark_safe("<i>"), (1, 2), {3: UUID(int=4)}],
+        "seen": timezone.now(),
+        "price": Decimal("1.10"),
+    }
+    stored = again(saved(**values))
+    assert dict(stored.items()) == values
+    assert type(stored["safe"]) is type(stored["nested"][0]) is SafeString
+    assert type(stored["nested"][1]) is tuple
