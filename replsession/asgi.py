@@ -42,9 +42,9 @@ class SessionMiddleware:
     The first nine arguments are those of Starlette's middleware, with its defaults.
 
     Args:
-        app: The application. secret_key: Signs ids; with a list the first signs and all verify.
-        Also the cluster's secret,
-            unless that has its own.
+        app: The application.
+        secret_key: Signs ids; with a list the first signs and all verify. Also the cluster's
+            secret, unless that has its own.
         session_cookie: Name of the cookie.
         max_age: Seconds the browser keeps the cookie; None: until it ends.
         path: Path of the cookie.
