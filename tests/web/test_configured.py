@@ -87,7 +87,7 @@ def test_a_cluster_that_is_described_in_words_is_made_once() -> None:
 
 @pytest.mark.parametrize("cluster", [Cluster.local(port=4321), None])
 def test_a_setting_that_would_do_nothing_is_refused(cluster: Cluster | None) -> None:
-    with pytest.raises(ConfigError, match="REPLSESSION_PORT: .* only beside"):
+    with pytest.raises(ConfigError, match=r"REPLSESSION_PORT: .* only beside"):
         _ = configured(REPLSESSION_CLUSTER=cluster, REPLSESSION_PORT=4500).application
 
 
