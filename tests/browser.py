@@ -44,7 +44,7 @@ class Answer:
     @property
     def cookie(self) -> str | None:
         """What the response gives our cookie; ``"null"``: it is taken away; None: nothing."""
-        cookies = self.values("set-cookie")
+        cookies = [one for one in self.values("set-cookie") if one.startswith(f"{COOKIE}=")]
         assert len(cookies) <= 1
         return cookies[0].partition(";")[0].removeprefix(f"{COOKIE}=") if cookies else None
 

@@ -146,7 +146,8 @@ class LocalMember:
         values = record.values()
         news = None
         # A token that says nothing asks for nothing.
-        if seen.version and record.shows_more(seen):
+        held = seen if seen.version else None
+        if held is not None and record.shows_more(seen):
             news = Seen({**seen.version, **record.seen()}, seen.clock)
         login = None if record.indexed is None else login_of(record)
         return Loaded(
@@ -157,6 +158,7 @@ class LocalMember:
             limits_of(record),
             news,
             principal=None if login is None else login.name,
+            held=held,
         )
 
     def reserve(self, key: Key) -> Seen:

@@ -45,6 +45,8 @@ class Loaded(NamedTuple):
     """Set if the client has seen more than is here: what it sees now instead."""
     principal: str | None = None
     """Whose session it is."""
+    held: Seen | None = None
+    """What the client's token said, if it said anything."""
 
 
 class SessionContext(Protocol):

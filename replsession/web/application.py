@@ -186,7 +186,9 @@ class Arrived(NamedTuple):
     site: Site
 
 
-def arrived(path: str, raw_path: bytes | None, scheme: str, host: str) -> Arrived:
+def arrived(
+    path: str, raw_path: bytes | None, scheme: str, host: str, *, encoding: str = "utf-8"
+) -> Arrived:
     """
     Take the id off the path of a request that may bring one there.
 
@@ -195,8 +197,9 @@ def arrived(path: str, raw_path: bytes | None, scheme: str, host: str) -> Arrive
         raw_path: As it was sent, perhaps with a query behind it; None: the server does not say.
         scheme: ``http`` or ``https``, ``ws`` or ``wss``.
         host: What the request's ``Host`` header says; empty if there is none.
+        encoding: In which *path* was decoded.
     """
-    taken = take(path, raw_path)
+    taken = take(path, raw_path, encoding=encoding)
     # ASGI lets servers leave out the raw path, and some put the query behind it.
     raw = (
         quote(taken.path)

@@ -92,6 +92,7 @@ class Exchange:
         "_came_in_url",
         "_cookies",
         "_headers",
+        "_held",
         "_manager",
         "_news",
         "_path",
@@ -135,6 +136,7 @@ class Exchange:
         self._seen: Seen | None = None
         self._stale: Seen | None = None
         self._news: Seen | None = None
+        self._held: Seen | None = None
         self.is_filtered = is_filtered
         self.is_started = False
         if is_filtered:
@@ -202,6 +204,7 @@ class Exchange:
             # Also if an earlier token of the request came to nothing.
             self._stale = found.stale
             self._news = found.news
+            self._held = found.held
         return found
 
     def _found_at_last(self) -> Loaded | None:
@@ -265,12 +268,9 @@ class Exchange:
 
         None: enough members hold the write, or the policy is to warn, which is done here.
         """
-        ticket = waiter.ticket
-        if ticket.is_met:
+        error = _missed(waiter)
+        if error is None:
             return None
-        error = ReplicationTimeout(
-            ticket.asked.concern, ticket.needed, ticket.acknowledged, ticket.missing
-        )
         LOGGER.warning("A response to %r started without its %s", self._path, error)
         return error if self._policy.on_shortfall == "error" else None
 
@@ -308,7 +308,7 @@ class Exchange:
         elif committed.secret_hash != identity.secret_hash:
             return
         if not self._came_in_url or self.session.has_new_id:
-            seen = self._seen or self._stale or self._news
+            seen = self._seen or self._stale or self._news or self._held
             token = identity.token if seen is None else self._manager.token(identity, seen)
             headers.append((b"set-cookie", self._cookies.set(token)))
 
@@ -330,7 +330,8 @@ class Exchange:
         waiter = self._committed(session, concern)
         if waiter is not None:
             await waiter.wait()
-            _raise_shortfall(waiter)
+            if (error := _missed(waiter)) is not None:
+                raise error
 
     def commit_blocking(self, session: Session, concern: Concern | None) -> None:
         """The same in a thread; see :meth:`Session.commit_blocking`."""
@@ -339,15 +340,13 @@ class Exchange:
         waiter = self._committed(session, concern)
         if waiter is not None:
             waiter.wait_blocking()
-            _raise_shortfall(waiter)
+            if (error := _missed(waiter)) is not None:
+                raise error
 
     def _committed(self, session: Session, concern: Concern | None) -> Waiter | None:
         default = self._policy.asked
-        asked = check_concern(
-            default.concern if concern is None else concern,
-            default.timeout_s,
-            default.expected_members,
-        )
+        wanted = default.concern if concern is None else concern
+        asked = check_concern(wanted, default.timeout_s, default.expected_members)
         committed = self._commit(asked) if session.is_dirty else None
         if committed is not None:
             return committed.waiter
@@ -392,9 +391,9 @@ class Exchange:
         self._manager.undecodable(session_id, name, error)
 
 
-def _raise_shortfall(waiter: Waiter) -> None:
+def _missed(waiter: Waiter) -> ReplicationTimeout | None:
     ticket = waiter.ticket
-    if not ticket.is_met:
-        raise ReplicationTimeout(
-            ticket.asked.concern, ticket.needed, ticket.acknowledged, ticket.missing
-        )
+    if ticket.is_met:
+        return None
+    asked = ticket.asked.concern
+    return ReplicationTimeout(asked, ticket.needed, ticket.acknowledged, ticket.missing)

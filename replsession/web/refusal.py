@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from typing import Any
 
+STATUS = 503
 RETRY_AFTER_S = 1
 _TRY_AGAIN_LATER = 1013
 """Close code of a websocket. Source: the IANA registry of WebSocket close codes."""
@@ -20,6 +21,24 @@ Message = MutableMapping[str, Any]
 def cookies_of(headers: Sequence[tuple[bytes, bytes]]) -> Headers:
     """Return the cookies in a response's headers: what was committed stays, so its id must too."""
     return [header for header in headers if header[0].lower() == b"set-cookie"]
+
+
+def refusal(why: str, headers: Headers) -> tuple[Headers, bytes]:
+    """
+    Return the headers and the body of a 503 with ``Retry-After``.
+
+    Args:
+        why: The page, as plain text.
+        headers: Further headers, for example cookies.
+    """
+    body = f"503 Service Unavailable: {why}. Please try again.\n".encode()
+    ours = [
+        (b"content-type", b"text/plain; charset=utf-8"),
+        (b"content-length", b"%d" % len(body)),
+        (b"retry-after", b"%d" % RETRY_AFTER_S),
+        (b"cache-control", b"no-store"),
+    ]
+    return [*ours, *headers], body
 
 
 async def refuse(
@@ -37,17 +56,8 @@ async def refuse(
         why: The page, as plain text.
         headers: Further headers, for example cookies.
     """
-    body = f"503 Service Unavailable: {why}. Please try again.\n".encode()
-    start = {
-        "status": 503,
-        "headers": [
-            (b"content-type", b"text/plain; charset=utf-8"),
-            (b"content-length", b"%d" % len(body)),
-            (b"retry-after", b"%d" % RETRY_AFTER_S),
-            (b"cache-control", b"no-store"),
-            *headers,
-        ],
-    }
+    ours, body = refusal(why, headers)
+    start = {"status": STATUS, "headers": ours}
     kind = "http"
     if scope["type"] == "websocket":
         if "websocket.http.response" not in scope.get("extensions", {}):

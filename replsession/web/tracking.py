@@ -59,7 +59,7 @@ def looks_like_token(value: bytes) -> bool:
     return not value.translate(None, TOKEN_CHARACTERS) and 0 < len(value) <= TOKEN_LENGTH_MAX
 
 
-def take(path: str, raw_path: bytes | None) -> Taken:
+def take(path: str, raw_path: bytes | None, *, encoding: str = "utf-8") -> Taken:
     """
     Take the ids off the last segment of a request's path.
 
@@ -68,6 +68,7 @@ def take(path: str, raw_path: bytes | None) -> Taken:
     Args:
         path: ``scope["path"]``.
         raw_path: ``scope["raw_path"]``; ASGI lets a server leave it out. A query in it is kept.
+        encoding: In which *path* was decoded; ``latin-1`` for the strings of WSGI.
 
     Returns:
         What the application shall see, and the token if there was one and only one.
@@ -77,7 +78,7 @@ def take(path: str, raw_path: bytes | None) -> Taken:
     raw, mark, query = raw_path.partition(b"?")
     before, slash, segment = raw.rpartition(b"/")
     bare, values = _split(segment)
-    decoded, decoded_bare = _decoded(segment), _decoded(bare)
+    decoded, decoded_bare = _decoded(segment, encoding), _decoded(bare, encoding)
     climbs = decoded_bare.rpartition("/")[2] in _DOTS
     if not slash or not values or climbs or not path.endswith("/" + decoded):
         return Taken(path, raw_path)
@@ -128,8 +129,8 @@ def _split(segment: bytes) -> tuple[bytes, list[bytes]]:
     return b";".join([name, *kept]), values
 
 
-def _decoded(raw: bytes) -> str:
-    return unquote_to_bytes(raw).decode("utf-8", "replace")
+def _decoded(raw: bytes, encoding: str) -> str:
+    return unquote_to_bytes(raw).decode(encoding, "replace")
 
 
 def _origin_and_path(base: str, scheme: str, host: str) -> tuple[str, str | None]:
