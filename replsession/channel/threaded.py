@@ -6,6 +6,8 @@ import asyncio
 import threading
 from collections.abc import Awaitable, Callable
 
+from replsession.channel.native import NativeThread
+
 STOP_TIMEOUT_S = 3.0
 
 
@@ -27,12 +29,12 @@ class LoopThread:
         self._error: BaseException | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._end: asyncio.Event | None = None
-        self._thread = threading.Thread(target=self._run, name="replsession", daemon=True)
+        self._thread = NativeThread(self._run, "replsession")
 
     @property
     def is_alive(self) -> bool:
         """Whether the thread runs."""
-        return self._thread.is_alive()
+        return self._thread.is_alive
 
     def start(self) -> None:
         """Start, and return when ``started`` has ended."""
@@ -43,7 +45,7 @@ class LoopThread:
 
     def stop(self) -> None:
         """Run ``stopping`` and end the thread, within a bounded time; not on the thread itself."""
-        if self._loop is not None and self._end is not None and self._thread.is_alive():
+        if self._loop is not None and self._end is not None and self._thread.is_alive:
             self._loop.call_soon_threadsafe(self._end.set)
             self._thread.join(STOP_TIMEOUT_S)
 
