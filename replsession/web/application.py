@@ -16,7 +16,7 @@ from replsession.cluster import Cluster
 from replsession.concern import Concern, check_concern
 from replsession.errors import ConfigError
 from replsession.session.session import Session
-from replsession.web.cookies import CookieWriter
+from replsession.web.cookies import Cookies
 from replsession.web.exchange import Exchange, Policy, Site
 from replsession.web.listeners import Listeners
 from replsession.web.manager import Manager
@@ -88,6 +88,7 @@ class Application:
         stale: When the client has seen more than this member can get within 250 ms: ``serve`` what
             is here with ``session.stale`` set, or ``error``: 503.
         session_class: What requests get, for front doors; not for users.
+        channel: Of the same application with earlier settings, to go on with it; for front doors.
 
     Raises:
         ConfigError: a value is not allowed; it names field, what was given and what is allowed.
@@ -115,6 +116,7 @@ class Application:
         expected_members: int | None = None,
         stale: Literal["serve", "error"] = "serve",
         session_class: type[Session] = Session,
+        channel: Channel | None = None,
     ) -> None:
         secrets = secrets_of(secret_key)
         check_context(context)
@@ -132,7 +134,7 @@ class Application:
         self.valve = valve if isinstance(valve, Valve) else Valve(valve)
         limits = session_limits(max_age, max_inactive_interval, lifetime)
         heard = Listeners(listeners, context)
-        self.channel = _channel(cluster, secrets[0], required=required)
+        self.channel = channel or _channel(cluster, secrets[0], required=required)
         self.manager = Manager(
             self.channel,
             context,
@@ -146,7 +148,7 @@ class Application:
 
     def exchange(
         self,
-        cookies: CookieWriter,
+        cookies: Cookies,
         headers: Iterable[tuple[bytes, bytes]],
         path: str,
         *,

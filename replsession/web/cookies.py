@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from typing import Protocol
 
 from replsession.errors import ConfigError
 from replsession.web.tracking import looks_like_token
@@ -94,6 +95,20 @@ def _scan(line: bytes, prefix: bytes) -> tuple[str, ...]:
             if len(found) == VALUES_MAX:
                 break
     return tuple(found)
+
+
+class Cookies(Protocol):
+    """What writes an application's cookie."""
+
+    @property
+    def name(self) -> bytes:
+        """Name of the cookie."""
+
+    def set(self, value: str) -> bytes:
+        """Return the header's value that gives the cookie a value."""
+
+    def delete(self) -> bytes:
+        """Return the header's value that makes the browser forget the cookie."""
 
 
 class CookieWriter:

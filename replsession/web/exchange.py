@@ -31,7 +31,7 @@ from replsession.session.context import Identity, Loaded
 from replsession.session.expiry import SessionLimits
 from replsession.session.session import Session
 from replsession.session.stamp import NOTHING_SEEN, Seen
-from replsession.web.cookies import CookieWriter, add_vary, cookie_line
+from replsession.web.cookies import Cookies, add_vary, cookie_line
 from replsession.web.manager import Manager, Pending
 from replsession.web.tracking import encode_url
 
@@ -112,7 +112,7 @@ class Exchange:
     def __init__(
         self,
         manager: Manager,
-        cookies: CookieWriter,
+        cookies: Cookies,
         headers: Iterable[tuple[bytes, bytes]],
         url_token: str | None,
         site: Site | None,
@@ -221,9 +221,10 @@ class Exchange:
         except StateMissing:
             raise Unavailable("this member is still receiving the sessions of the others") from None
 
-    def start(self, headers: Headers) -> Waiter | None:
+    def start(self, headers: Headers, *, renews: bool = False) -> Waiter | None:
         """
         Commit, and put into the response's headers what belongs there; before they leave.
+        With *renews* the cookie is sent in any case, so that the browser keeps it longer.
 
         Returns:
             What must be waited for before they leave; then :meth:`shortfall`.
@@ -243,7 +244,7 @@ class Exchange:
         shows_news = self._news is not None and session.accessed
         # A commit that only stands behind a printed token is nothing to remember.
         has_changed = session.changed_key is not None or session.modified
-        if has_changed or self._stale is not None or shows_news:
+        if has_changed or self._stale is not None or shows_news or renews:
             self._add_cookie(headers, committed)
         if (self._came_in_url or session.is_exposed) and not any(
             name.lower() == b"referrer-policy" for name, _ in headers

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import itertools
 import threading
-from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, MutableMapping
 from concurrent.futures import Future
 from typing import Any
 from wsgiref.types import StartResponse, WSGIApplication
 
 import anyio
 import anyio.to_thread
+import flask
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 
 from replsession import SessionMiddleware
 from replsession.channel.channel import Channel
+from replsession.flask import ReplicatedSession as ReplicatedFlask
 from replsession.wsgi import SessionMiddleware as WsgiMiddleware
 from tests.browser import Answer, Browser, Receive, Send
 from tests.conformance.overlap import WITHIN_S, Door, Reply, Request, Script
@@ -94,7 +96,7 @@ class WsgiDoor(Door):
         start_response("200 OK", [("Content-Type", "text/plain")])
         return self.chunks(script, session) if is_streamed else [b"page"]
 
-    def chunks(self, script: Script, session: Any) -> Iterable[bytes]:
+    def chunks(self, script: Script, session: Any) -> Iterator[bytes]:
         """Return a response that goes on with what the test says after its first chunk."""
         yield b"first"
         script.stream(session)
@@ -110,6 +112,28 @@ class WsgiDoor(Door):
 
     def count(self) -> int:
         return sessions_in(self.channel)
+
+
+class FlaskDoor(WsgiDoor):
+    """A Flask application with the extension."""
+
+    def built(self) -> tuple[WSGIApplication, Channel]:
+        app = flask.Flask(__name__)
+        app.config |= {"SECRET_KEY": SECRET, "REPLSESSION_CLUSTER": "none"}
+        ReplicatedFlask(app)
+        app.add_url_rule("/<number>", view_func=self.view)
+        application = app.extensions["replsession"].application
+        return app, application.channel
+
+    def view(self, number: str) -> flask.Response:
+        """Do what the test says."""
+        script = self.scripts.of(f"/{number}")
+        session = flask.session._get_current_object()  # type: ignore[attr-defined]
+        # The proxy says that the session was accessed, which a page that leaves it alone does not.
+        session.accessed = False
+        if script.run(session):
+            return flask.Response(flask.stream_with_context(self.chunks(script, session)))
+        return flask.Response("page")
 
 
 class AsgiRequest(Request):

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
+from flask import Flask
+from flask.sessions import SecureCookieSessionInterface
 
-from tests.conformance.doors import AsgiDoor, WsgiDoor
+from replsession.channel.channel import Channel
+from tests.conformance import overlap
+from tests.conformance.doors import AsgiDoor, FlaskDoor, WsgiDoor
 from tests.conformance.overlap import NEED_WEBSOCKETS, SCENARIOS, Door
 
 DOORS: dict[str, Callable[[], Door]] = {
     "ASGI on asyncio": lambda: AsgiDoor("asyncio"),
     "ASGI on trio": lambda: AsgiDoor("trio"),
     "WSGI": WsgiDoor,
+    "Flask": FlaskDoor,
 }
 
 
@@ -31,3 +37,30 @@ def test_it_holds(door: Door, scenario: Callable[[Door], None]) -> None:
             scenario(door)
     else:
         scenario(door)
+
+
+class FlaskWithoutUs(FlaskDoor):
+    """A Flask application with the session in its cookie, as Flask brings it."""
+
+    def built(self) -> tuple[Any, Channel]:
+        app, _ = super().built()
+        assert isinstance(app, Flask)
+        app.session_interface = SecureCookieSessionInterface()
+        return app, Channel(None)
+
+    def log_out(self, session: Any) -> None:
+        session.clear()
+
+
+@pytest.mark.parametrize(
+    "scenario",
+    [
+        overlap.different_keys_are_kept_from_both,
+        overlap.logout_beats_a_slow_writer,
+        overlap.writes_while_streaming_are_kept,
+        overlap.changes_in_place_are_kept,
+    ],
+)
+def test_a_session_in_a_cookie_is_found_out(scenario: Callable[[Door], None]) -> None:
+    with pytest.raises(AssertionError):
+        scenario(FlaskWithoutUs())
