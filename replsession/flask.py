@@ -30,6 +30,7 @@ from werkzeug.exceptions import ServiceUnavailable
 from werkzeug.http import dump_cookie
 
 from replsession.channel.waiting import Waiter, is_loop_here
+from replsession.errors import ClusterStartError
 from replsession.web.application import Application, Arrived, Options
 from replsession.web.configured import (
     ConfiguredApplication,
@@ -40,7 +41,7 @@ from replsession.web.configured import (
 )
 from replsession.web.environ import Environ, cookies_in, path_of, take_id
 from replsession.web.exchange import Exchange, Unavailable
-from replsession.web.refusal import RETRY_AFTER_S, STATUS, refusal
+from replsession.web.refusal import NOT_STARTED, RETRY_AFTER_S, STATUS, refusal
 
 if TYPE_CHECKING:
     from wsgiref.types import StartResponse, WSGIApplication
@@ -95,8 +96,11 @@ class ReplicatedSession(SessionInterface):
         application = configured.application
         if application is None:
             return None
-        application.channel.ensure_started()
         environ = request.environ
+        try:
+            application.channel.ensure_started()
+        except ClusterStartError:
+            environ[_REFUSED] = NOT_STARTED
         cookies = ConfiguredCookies(self, app, dump_cookie)
         exchange = _exchange(application, cookies, environ)
         try:

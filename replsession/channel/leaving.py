@@ -1,8 +1,9 @@
 """
 How a member leaves with its process: with a goodbye, and not before somebody else has the state.
 
-A process ends in one of two ways that Python tells us of: with ``atexit``, or, if ``multiprocessing``
-forked it, with the finalizers of that. A signal that nobody handles is no end but a crash.
+A process ends in one of two ways that Python tells us of: with ``atexit``, or, if
+``multiprocessing`` forked it, with the finalizers of that. A signal that nobody handles is no end
+but a crash.
 """
 
 from __future__ import annotations

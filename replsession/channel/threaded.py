@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable
 from replsession.channel.native import NativeThread
 
 STOP_TIMEOUT_S = 3.0
+LOOK_S = 1.0
 
 
 class LoopThread:
@@ -39,7 +40,9 @@ class LoopThread:
     def start(self) -> None:
         """Start, and return when ``started`` has ended."""
         self._thread.start()
-        self._is_up.wait()
+        while not self._is_up.wait(LOOK_S):
+            # Only with a time-out: gevent takes a wait for another thread alone for one for ever.
+            continue
         if self._error is not None:
             raise self._error
 

@@ -3,11 +3,11 @@ A real server with its workers, and browsers that come through a new connection 
 
 ::
 
-    with Served.started(commands.GUNICORN_SYNC, workers=4) as served:
-        pids = served.wait_members()                    # every worker is a member and knows the others
-        browsers = served.browsers(4)
-        visits(browsers, 50)                            # each counts, exactly, whoever answers
-        served.replaced(pids[0], ...)
+    with served(commands.GUNICORN, workers=4) as server:
+        pids = server.wait_members()            # every worker is a member that knows the others
+        browsers = server.browsers(4)
+        visits(browsers, 50)                    # each counts exactly, whoever answers
+        server.stop()                           # with goodbyes, and nothing is left
 """
 
 from __future__ import annotations
@@ -18,11 +18,13 @@ import os
 import shlex
 import signal
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +41,8 @@ from tests.cluster.processes import (
 FOLDER = Path(__file__).parent
 PORT_IN_COMMANDS = "8000"
 GONE = r"Received member disappeared: .*\((.*)\)$"
+MEMBERS_S = 120.0
+"""Bound on all workers being there, one after the other; each loads the application."""
 GOODBYE = "said goodbye"
 
 
@@ -103,11 +107,65 @@ class Browser:
         self.count()
         self.read()
 
+    def visit_or_look(self) -> bool:
+        """
+        The same while workers are replaced; return whether all was answered.
+
+        A server may close a connection that it has accepted and not read from yet. Then nobody
+        knows whether the write was made; but the session is there, with it or without.
+        """
+        try:
+            self.visit()
+        except (ConnectionError, http.client.HTTPException):
+            n = self._asked("GET", "/")
+            assert n in (self.n, self.n + 1), f"{n} after {self.n}"
+            self.n = n
+            return False
+        return True
+
 
 def at_once(calls: Sequence[Callable[[], object]]) -> list[Any]:
     """Call all, each on a thread of its own, and return what came of them."""
     with ThreadPoolExecutor(len(calls)) as pool:
         return [future.result() for future in [pool.submit(call) for call in calls]]
+
+
+class Load:
+    """Browsers that write and read all the time, until they are told to stop."""
+
+    def __init__(self, browsers: Sequence[Browser]) -> None:
+        self._is_over = threading.Event()
+        self._pool = ThreadPoolExecutor(len(browsers))
+        self._running = [self._pool.submit(self._several, browser) for browser in browsers]
+
+    @property
+    def has_failed(self) -> bool:
+        """Whether one has given up, because a session was not what it should be."""
+        return any(each.done() for each in self._running)
+
+    def stop(self) -> None:
+        """End it; what failed is raised."""
+        self._is_over.set()
+        self._pool.shutdown()
+        visited, closed = map(sum, zip(*(each.result() for each in self._running), strict=True))
+        print(f"{visited} visits meanwhile, {closed} of them on connections that were closed")
+
+    def _several(self, browser: Browser) -> tuple[int, int]:
+        visited = closed = 0
+        while not self._is_over.is_set():
+            visited += 1
+            closed += not browser.visit_or_look()
+        return visited, closed
+
+
+@contextmanager
+def visiting(browsers: Sequence[Browser]) -> Iterator[Load]:
+    """Let all browsers write and read until the block ends."""
+    load = Load(browsers)
+    try:
+        yield load
+    finally:
+        load.stop()
 
 
 def visits(browsers: Sequence[Browser], count: int) -> dict[int, int]:
@@ -118,7 +176,7 @@ def visits(browsers: Sequence[Browser], count: int) -> dict[int, int]:
             browser.visit()
 
     started = time.monotonic()
-    at_once([lambda browser=browser: several(browser) for browser in browsers])  # type: ignore[misc]
+    at_once([partial(several, browser) for browser in browsers])
     took_s = time.monotonic() - started
     requests = 2 * count * len(browsers)
     print(f"{requests} requests took {took_s:.1f} s: {requests / took_s:.0f} a second")
@@ -179,20 +237,38 @@ class Served:
         def pids() -> list[int]:
             assert self.server.is_running, f"it has ended; {self.server.output.shown()}"
             told.update(self.members())
-            for pid in [pid for pid in told if not _is_alive(pid)]:
+            for pid in [pid for pid in told if not is_alive(pid)]:
                 del told[pid]
             are_whole = all(one["ready"] and one["others"] == wanted for one in told.values())
             is_complete = len(told) == self.workers and are_whole
             return sorted(told) if is_complete and not set(without) & set(told) else []
 
         try:
-            return wait_until(pids, f"{self.workers} members that know {wanted} others")
+            what = f"{self.workers} members that know {wanted} others"
+            return wait_until(pids, what, MEMBERS_S)
         except AssertionError as error:
             raise AssertionError(f"{error}: {told}; {self.server.output.shown()}") from None
 
     def kill(self, pid: int) -> None:
         """End one worker as ``kill -9`` does."""
         os.kill(pid, signal.SIGKILL)
+
+    def read_everywhere(self, browsers: Sequence[Browser], pids: Sequence[int]) -> None:
+        """Let each browser read until every worker has answered it: all have what it wrote."""
+
+        def is_seen(browser: Browser) -> bool:
+            browser.read()
+            return set(pids) <= set(browser.pids)
+
+        for browser in browsers:
+            browser.pids.clear()
+        for browser in browsers:
+            wait_until(partial(is_seen, browser), "read everywhere")
+
+    def booted(self) -> list[int]:
+        """Return all workers that gunicorn has started so far."""
+        found = self.server.output.matches(r"Booting worker with pid: (\d+)")
+        return [int(match[1]) for match in found]
 
     def gone(self, after: int = 0) -> list[str]:
         """Return why members say that others have disappeared."""
@@ -217,9 +293,9 @@ def served(
     *,
     workers: int = 1,
     environment: Mapping[str, str] | None = None,
-    processes: Processes | None = None,
     secret: str | None = None,
     folder: Path = FOLDER,
+    cwd: Path | None = None,
 ) -> Iterator[Served]:
     """
     Start a server by its command line in ``docs/servers.md``, and end it.
@@ -228,9 +304,9 @@ def served(
         command: The line; its port is replaced by a free one, its program by this Python's.
         workers: How many processes will serve.
         environment: Variables beside those of the tests.
-        processes: Where to start it; None: in a room of its own.
         secret: Of the cluster; None: one that nobody else has.
         folder: Where the shop lies.
+        cwd: Where to start; None: there.
     """
     (port,) = free_ports(1)
     program, *arguments = shlex.split(command.replace(PORT_IN_COMMANDS, str(port)))
@@ -240,8 +316,10 @@ def served(
         "SHOP_SECRET": secret or random_secret(),
         **(environment or {}),
     }
-    with Processes() if processes is None else _kept(processes) as room:
-        server = room.server(line, port=port, name=program, environment=variables, cwd=folder)
+    with Processes() as processes:
+        server = processes.server(
+            line, port=port, name=program, environment=variables, cwd=cwd or folder
+        )
         yield Served(server, workers)
 
 
@@ -249,12 +327,8 @@ MODULES = {"waitress-serve": "waitress"}
 """Programs of which the module has another name."""
 
 
-@contextmanager
-def _kept(processes: Processes) -> Iterator[Processes]:
-    yield processes
-
-
-def _is_alive(pid: int) -> bool:
+def is_alive(pid: int) -> bool:
+    """Tell whether a process is there, perhaps as one that has ended and was not looked after."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

@@ -7,9 +7,9 @@ A shop for ASGI servers, as a server loads it: ``shop:app``.
     GET /member     who answers, and whom it knows
     GET /readyz     200 when this member has the state of the others, 503 with the reason before
 
-``REPLSESSION_…`` as in :meth:`Cluster.from_env`; ``SHOP_PORT``: the only port to try, in a cluster
-of this host; ``SHOP_REQUIRED``: without the cluster nothing starts. Each line of the log begins
-with the process that wrote it.
+``SHOP_SECRET`` is the secret. ``SHOP_PORT``: the only port to try; ``SHOP_BIND``: the address, in a
+cluster of several hosts; ``SHOP_REQUIRED``: without the cluster nothing is served;
+``SHOP_CONCERN``: the write concern. Each line of the log begins with the process that wrote it.
 """
 
 from __future__ import annotations
@@ -28,11 +28,16 @@ from replsession import Cluster, SessionMiddleware
 
 logging.basicConfig(level=logging.INFO, format="%(process)d %(levelname)s %(message)s")
 
+# One line for each request would hide what members say.
+logging.getLogger("uvicorn.access").setLevel(logging.WARNING)
 
-def made_cluster() -> Cluster | None:
+
+def made_cluster() -> Cluster:
     """Return the cluster that the environment describes."""
-    port = os.environ.get("SHOP_PORT")
-    return Cluster.from_env() if port is None else Cluster.local(port=int(port), auto_bind=1)
+    bind, port = os.environ.get("SHOP_BIND"), os.environ.get("SHOP_PORT")
+    if bind is not None:
+        return Cluster.lan("shop", bind=bind)
+    return Cluster.local() if port is None else Cluster.local(port=int(port), auto_bind=1)
 
 
 def options() -> dict[str, Any]:
@@ -41,12 +46,12 @@ def options() -> dict[str, Any]:
         "secret_key": os.environ["SHOP_SECRET"],
         "cluster": cluster,
         "required": "SHOP_REQUIRED" in os.environ,
+        "concern": os.environ.get("SHOP_CONCERN", "async"),
     }
 
 
 def told_of_member() -> tuple[int, dict[str, Any]]:
     """Return the status and the content of an answer that says who answers."""
-    assert cluster is not None
     told = {
         "pid": os.getpid(),
         "name": cluster.member_name,

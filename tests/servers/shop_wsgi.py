@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from shop import cluster, options, told_of_member
-
 from replsession.wsgi import SessionMiddleware
+from tests.servers.shop import cluster, options, told_of_member
 
 if TYPE_CHECKING:
     from wsgiref.types import StartResponse
@@ -35,11 +35,19 @@ def answer(environ: dict[str, Any]) -> tuple[int, dict[str, Any]]:
         return 200, told_of_member()[1]
     if path == "/readyz":
         return told_of_member()
+    if path == "/loop":
+        return 200, {"ran": asyncio.run(other_work())}
     if path == "/count":
         session["n"] = session.get("n", 0) + 1
     elif path != "/":
         return 404, {}
     return 200, {"pid": os.getpid(), "n": session.get("n", 0)}
+
+
+async def other_work() -> bool:
+    """What an application may do with asyncio: nothing of ours is in its way."""
+    await asyncio.sleep(0)
+    return True
 
 
 app = SessionMiddleware(pages, **options())
