@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from importlib.util import find_spec
 
-NEEDED = ("starlette", "uvicorn")
+NEEDED = {"starlette": ("starlette", "uvicorn"), "flask": ("flask", "waitress")}
 MEMBERS_MAX = 16
 RESTART_AFTER_S_MAX = 3600
 
@@ -16,13 +16,15 @@ RESTART_AFTER_S_MAX = 3600
 def main(words: Sequence[str]) -> int:
     """Carry out the command line, and return the exit code."""
     options = parsed(words)
-    if missing := [name for name in NEEDED if find_spec(name) is None]:
+    chosen = NEEDED.get(options.framework) or [name for names in NEEDED.values() for name in names]
+    if missing := [name for name in chosen if find_spec(name) is None]:
         return fail(f'{" and ".join(missing)} not installed: pip install "replsession[demo]"')
     from demo_app.launcher import Launcher
     from demo_app.members import LaunchFailed
 
     async def run() -> int:
-        return await Launcher(options.members, options.port, options.restart_after).run()
+        launcher = Launcher(options.members, options.port, options.restart_after, options.framework)
+        return await launcher.run()
 
     try:
         return asyncio.run(run())
@@ -39,6 +41,12 @@ def parsed(words: Sequence[str]) -> argparse.Namespace:
     add = parser.add_argument
     add("--members", type=int, default=2, metavar="N", help="how many (default: 2)")
     add("--port", type=int, default=8080, help="of the first one; the next have those after it")
+    add(
+        "--framework",
+        choices=("starlette", "flask", "mixed"),
+        default="starlette",
+        help="what they run under; mixed: in turn (default: starlette)",
+    )
     add(
         "--restart-after",
         type=float,

@@ -8,13 +8,8 @@ The application as a server loads it, and its log.
 
 from __future__ import annotations
 
-import logging
-
 from demo_app.application import create_app
+from demo_app.listener import begin_log
 
-logging.basicConfig(
-    level=logging.INFO,
-    format="%(asctime)s.%(msecs)03d %(levelname)-7s %(message)s",
-    datefmt="%H:%M:%S",
-)
+begin_log()
 app = create_app()

@@ -1,9 +1,10 @@
 """
 Runs the counter page on several members of this machine, and shows their logs.
 
-Each member is a process of its own: uvicorn with the demo's application, as one would start it by
-hand. The launcher hands them one random secret, in their environment and never in their arguments.
-A member that dies is reported, and stays down until somebody wants it back.
+Each member is a process of its own: a server with the demo's application, as one would start it by
+hand; uvicorn for Starlette, waitress for Flask. The launcher hands them one random secret, in their
+environment and never in their arguments. A member that dies is reported, and stays down until
+somebody wants it back.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from demo_app.members import (
+    FRAMEWORKS,
+    STARLETTE,
     LaunchFailed,
     Member,
     asked,
@@ -81,10 +84,21 @@ class Launcher:
         first_port: Port of the first one; the others have the ports after it.
         restart_after_s: Seconds after which a member that died is started again; None: when
             somebody presses Enter.
+        framework: What the members run under, one of ``FRAMEWORKS``.
     """
 
-    def __init__(self, count: int, first_port: int, restart_after_s: float | None) -> None:
-        self.members = [Member(f"member-{n + 1}", n, first_port + n) for n in range(count)]
+    def __init__(
+        self,
+        count: int,
+        first_port: int,
+        restart_after_s: float | None,
+        framework: str = STARLETTE,
+    ) -> None:
+        frameworks = FRAMEWORKS[framework]
+        self.members = [
+            Member(f"member-{n + 1}", n, first_port + n, framework=frameworks[n % len(frameworks)])
+            for n in range(count)
+        ]
         self._restart_after_s = restart_after_s
         self._environment = environment_of(self.members, os.environ)
         self._screen = Screen(

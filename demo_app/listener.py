@@ -1,4 +1,4 @@
-"""A listener of the demo's own: one log line for everything that happens to a session."""
+"""The demo's log, and a listener: one line for everything that happens to a session."""
 
 from __future__ import annotations
 
@@ -8,6 +8,15 @@ from replsession import SessionEvent
 
 LOGGER = logging.getLogger("replsession")
 VALUE_CHARACTERS_MAX = 200
+
+
+def begin_log() -> None:
+    """Write the log to standard error, each line with its time."""
+    logging.basicConfig(
+        level=logging.INFO,
+        format="%(asctime)s.%(msecs)03d %(levelname)-7s %(message)s",
+        datefmt="%H:%M:%S",
+    )
 
 
 class LoggingListener:

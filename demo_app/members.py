@@ -23,6 +23,10 @@ from demo_app.page import link
 
 HOST = "127.0.0.1"
 APPLICATION = "demo_app.asgi:app"
+SERVER_OF_FLASK = "demo_app.wsgi"
+STARLETTE, FLASK = "starlette", "flask"
+FRAMEWORKS = {STARLETTE: (STARLETTE,), FLASK: (FLASK,), "mixed": (STARLETTE, FLASK)}
+"""What the members run under, in turn."""
 REQUEST_GRACE_S = 3
 """How long uvicorn waits for requests that still run when it is told to stop."""
 ASK_S = 5.0
@@ -41,6 +45,7 @@ class Member:
     number: int
     port: int
     process: asyncio.subprocess.Process | None = None
+    framework: str = STARLETTE
 
     @property
     def is_running(self) -> bool:
@@ -82,6 +87,8 @@ def environment_of(members: Sequence[Member], base: Mapping[str, str]) -> dict[s
 
 def command_of(member: Member) -> list[str]:
     """Return what starts a member; everybody on this machine may read it, so no secret is in it."""
+    if member.framework == FLASK:
+        return [sys.executable, "-m", SERVER_OF_FLASK, f"{HOST}:{member.port}"]
     options = {
         "--host": HOST,
         "--port": str(member.port),
@@ -105,6 +112,9 @@ def introduction(members: Sequence[Member], token: str | None) -> list[str]:
     for member in members:
         pid = "" if member.process is None else f"    pid {member.process.pid}"
         lines.append(f"    {member.name}    {member.url}/{pid}")
+    if len({member.framework for member in members}) > 1:
+        names = " and ".join(member.name for member in members if member.framework == FLASK)
+        lines += ["", f"Under Flask: {names}; the others under Starlette. They share all sessions."]
     if token is not None and len(members) > 1:
         first, second = members[0], members[1]
         lines += ["", f"A session has begun on {first.name}. To go on with it on {second.name}:"]

@@ -8,7 +8,7 @@ replsession: web sessions in the memory of every process that serves them.
 
 The map of the package, from the browser inwards::
 
-    asgi                     front doors: what users import
+    asgi wsgi flask quart    front doors: what users import
     cluster                  the handle of a cluster, and its administration
     web/                     one request: valve, cookies, tracking, exchange, manager, listeners
     channel/                 sockets, threads and clocks around one node

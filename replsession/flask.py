@@ -32,24 +32,24 @@ from werkzeug.http import dump_cookie
 from replsession.channel.waiting import Waiter, is_loop_here
 from replsession.errors import ClusterStartError
 from replsession.web.application import Application, Arrived, Options
-from replsession.web.configured import (
-    ConfiguredApplication,
+from replsession.web.configured import ConfiguredApplication, ConfiguredSession
+from replsession.web.environ import Environ, cookies_in, path_of, take_id
+from replsession.web.exchange import Exchange, Unavailable
+from replsession.web.interface import (
+    ARRIVED,
+    EXCHANGE,
+    REFUSED,
     ConfiguredCookies,
-    ConfiguredSession,
+    answer_instead,
     session_of,
     started,
 )
-from replsession.web.environ import Environ, cookies_in, path_of, take_id
-from replsession.web.exchange import Exchange, Unavailable
-from replsession.web.refusal import NOT_STARTED, RETRY_AFTER_S, STATUS, refusal
+from replsession.web.refusal import NOT_STARTED, RETRY_AFTER_S
 
 if TYPE_CHECKING:
     from wsgiref.types import StartResponse, WSGIApplication
 
 EXTENSION = "replsession"
-_ARRIVED = "replsession.arrived"
-_EXCHANGE = "replsession.exchange"
-_REFUSED = "replsession.refused"
 
 
 class FlaskSession(ConfiguredSession, SessionMixin):  # type: ignore[override]
@@ -100,7 +100,7 @@ class ReplicatedSession(SessionInterface):
         try:
             application.channel.ensure_started()
         except ClusterStartError:
-            environ[_REFUSED] = NOT_STARTED
+            environ[REFUSED] = NOT_STARTED
         cookies = ConfiguredCookies(self, app, dump_cookie)
         exchange = _exchange(application, cookies, environ)
         try:
@@ -108,10 +108,10 @@ class ReplicatedSession(SessionInterface):
                 _wait(waiter)
                 exchange.go_on()
         except Unavailable as why:
-            environ[_REFUSED] = str(why)
+            environ[REFUSED] = str(why)
         session = session_of(exchange, FlaskSession)
         cookies.session = session
-        environ[_EXCHANGE] = exchange
+        environ[EXCHANGE] = exchange
         return session
 
     def save_session(self, app: Flask, session: SessionMixin, response: Response) -> None:
@@ -124,8 +124,10 @@ class ReplicatedSession(SessionInterface):
             _wait(waiter)
             error = exchange.shortfall(waiter)
             if error is not None:
-                _answer_instead(response, str(error))
-        if _REFUSED in request.environ:
+                _close(response.response)
+                response.direct_passthrough = False
+                answer_instead(response, str(error))
+        if REFUSED in request.environ:
             response.headers.setdefault("Cache-Control", "no-store")
         if response.is_streamed and not response.direct_passthrough:
             response.response = _Stream(response.response, exchange)
@@ -161,9 +163,7 @@ class _Stream:
     def close(self) -> None:
         """End the response, or give it up."""
         try:
-            close = getattr(self._given, "close", None)
-            if close is not None:
-                close()
+            _close(self._given)
         finally:
             self._exchange.proceed()
 
@@ -178,7 +178,7 @@ class _Tracking:
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         application = self._configured.application
         if application is not None and application.url_tracking:
-            environ[_ARRIVED] = take_id(environ)
+            environ[ARRIVED] = take_id(environ)
         return self._app(environ, start_response)
 
 
@@ -193,7 +193,7 @@ def _exchange(application: Application, cookies: ConfiguredCookies, environ: Env
     if not application.url_tracking:
         return application.exchange(cookies, headers, path_of(environ))
     # In a context that a test made, nobody has taken it yet.
-    came: Arrived = environ.get(_ARRIVED) or take_id(environ)
+    came: Arrived = environ.get(ARRIVED) or take_id(environ)
     return application.exchange(
         cookies, headers, path_of(environ), token=came.token, site=came.site
     )
@@ -206,29 +206,20 @@ def _wait(waiter: Waiter) -> None:
 
 def _refuse() -> None:
     """Let Flask answer a request that must not be answered now."""
-    why = request.environ.get(_REFUSED)
+    why = request.environ.get(REFUSED)
     if why is not None:
         raise ServiceUnavailable(f"{why}. Please try again.", retry_after=RETRY_AFTER_S)
 
 
 def _keep(error: BaseException | None) -> None:
     """Commit what was written since the session was saved; the request's context ends."""
-    exchange = request.environ.get(_EXCHANGE)
+    exchange = request.environ.get(EXCHANGE)
     if exchange is not None and exchange.is_started:
         # An error here would take the place of the response, which is there already.
         exchange.abandon()
 
 
-def _answer_instead(response: Response, why: str) -> None:
-    """Turn a response into a 503 that keeps its cookies, since nothing is undone."""
-    close = getattr(response.response, "close", None)
+def _close(iterable: object) -> None:
+    close = getattr(iterable, "close", None)
     if close is not None:
         close()
-    cookies = response.headers.getlist("Set-Cookie")
-    headers, body = refusal(why, [(b"set-cookie", cookie.encode("latin-1")) for cookie in cookies])
-    response.direct_passthrough = False
-    response.status_code = STATUS
-    response.headers.clear()
-    for name, value in headers:
-        response.headers.add(name.decode().title(), value.decode("latin-1"))
-    response.set_data(body)

@@ -85,7 +85,14 @@ class Browser:
             else:
                 answer.body += message.get("body", b"")
 
+        is_asked = False
+
         async def receive() -> Message:
+            nonlocal is_asked
+            if is_asked:
+                # Who asks again wants to know when the client goes away, which this one never does.
+                await anyio.sleep_forever()
+            is_asked = True
             return {"type": "http.request", "body": b"", "more_body": False}
 
         await self.app(self.scope("http", path, method=method, **scope), receive, send)

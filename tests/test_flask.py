@@ -11,7 +11,7 @@ from typing import Any
 import flask
 import pytest
 from flask import Flask
-from werkzeug.exceptions import ServiceUnavailable
+from werkzeug.exceptions import InternalServerError, ServiceUnavailable
 from werkzeug.middleware.proxy_fix import ProxyFix
 from werkzeug.test import TestResponse
 
@@ -244,12 +244,49 @@ def test_vary_of_the_application_is_merged(app: Flask) -> None:
     assert {value.strip() for value in answer.headers["Vary"].split(",")} == {"Accept", "Cookie"}
 
 
-def test_what_cannot_be_stored_is_an_error_of_the_request(app: Flask) -> None:
+def test_what_cannot_be_stored_is_an_error_of_the_request(
+    app: Flask, caplog: pytest.LogCaptureFixture
+) -> None:
+    @app.errorhandler(500)
+    def our_page(error: InternalServerError) -> tuple[str, int]:
+        flask.session["told"] = True
+        return str(error.original_exception), 400
+
     with pytest.raises(UnserializableAttribute, match="'n'"):
         does(app, lambda: flask.session.update(n=object()))
     app.testing = False
-    assert app.test_client().get("/act").status_code == 500
+    answer = app.test_client().get("/act")
+    assert (answer.status_code, cookie_of(answer)) == (400, None)
+    assert "unable to serialize attribute 'n'" in answer.text
+    assert "finalizing" not in caplog.text
     assert count(app) == 0
+
+
+def test_a_view_may_be_a_coroutine(app: Flask) -> None:
+    async def view() -> dict[str, Any]:
+        flask.session["n"] = flask.session.get("n", 0) + 1
+        return dict(flask.session)
+
+    app.add_url_rule("/async", view_func=view)
+    client = app.test_client()
+    assert [client.get("/async").json for _ in range(2)] == [{"n": 1}, {"n": 2}]
+
+
+def test_a_thread_that_outlives_the_response_may_commit(app: Flask) -> None:
+    kept: list[Any] = []
+    client = app.test_client()
+    client.get("/counter")
+
+    def view() -> str:
+        kept.append(flask.session._get_current_object())  # type: ignore[attr-defined]
+        return ""
+
+    app.view_functions["content"], page = view, app.view_functions["content"]
+    client.get("/content")
+    kept[0]["late"] = True
+    kept[0].commit_blocking()
+    app.view_functions["content"] = page
+    assert client.get("/content").json == {"n": 1, "late": True}
 
 
 # Later than the response.

@@ -529,6 +529,20 @@ def test_a_session_that_begins_after_the_start_is_not_stored(
     assert "no id can reach the client" in caplog.text
 
 
+def test_a_thread_that_outlives_the_response_may_commit(door: Door) -> None:
+    kept: list[WsgiSession] = []
+
+    def app(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        kept.append(environ[KEY])
+        start_response("200 OK", PLAIN)
+        return [b"x"]
+
+    door.run(app).get()
+    kept[0]["late"] = True
+    kept[0].commit_blocking()
+    assert door.content() == {"n": 1, "late": True}
+
+
 def test_a_rotation_after_the_start_is_refused(door: Door) -> None:
     def app(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         start_response("200 OK", PLAIN)

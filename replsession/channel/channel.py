@@ -350,7 +350,8 @@ class Channel:
             member.node.principals.sessions_max.update(self.sessions_max)
 
     def _tell_alone(self, member: LocalMember) -> None:
-        events, member.told = member.told, []
+        with member.lock:
+            events, member.told = member.told, []
         self._tell_now(events, member)
 
     def _tell_now(self, events: list[Event], member: LocalMember) -> None:

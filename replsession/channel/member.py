@@ -255,5 +255,5 @@ class LocalMember:
             with self.lock:
                 self.node.timer_fired(now)
                 ready = self.node.ready()
+                self.told += ready.events
             self._timer_at = ready.wake_at
-            self.told += ready.events

@@ -12,11 +12,10 @@ from __future__ import annotations
 
 import difflib
 import types
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import timedelta
-from typing import Any, TypeVar
+from typing import Any
 
-from replsession.channel.waiting import Waiter
 from replsession.cluster import Cluster
 from replsession.errors import ConfigError
 from replsession.session.expiry import SECONDS_MAX
@@ -41,6 +40,8 @@ class ConfiguredSession(Session):
     _idle_s: tuple[float | None, float | None] = (None, None)
     """Idle intervals of this application's sessions: those that end with the browser, and those
     that are permanent. Set in a subclass for each application."""
+    was_refused: bool = False
+    """Whether something in it could not be stored: nothing of this request is."""
 
     @property
     def permanent(self) -> bool:
@@ -162,6 +163,10 @@ class ConfiguredApplication:
     def _handle(self, given: Any) -> Any:
         """Return the cluster for what the configuration says, the same one each time."""
         if not isinstance(given, str):
+            for name in _CLUSTER_VARIABLES:
+                if self._config.get(PREFIX + name) is not None:
+                    allowed = f"only beside a {PREFIX}CLUSTER in words; a Cluster has its own"
+                    raise ConfigError(PREFIX + name, "a value", allowed)
             return given
         environment = {PREFIX + "CLUSTER": given}
         for name in _CLUSTER_VARIABLES:
@@ -174,99 +179,6 @@ class ConfiguredApplication:
         if key not in self._handles:
             self._handles[key] = Cluster.from_env(environment)
         return self._handles[key]
-
-
-class ConfiguredCookies:
-    """
-    Writes the cookie of one request as the framework's own session interface does.
-
-    Args:
-        door: The framework's session interface, which knows its settings.
-        app: The framework's application.
-        dump: Werkzeug's ``dump_cookie``.
-    """
-
-    def __init__(self, door: Any, app: Any, dump: Callable[..., str]) -> None:
-        self.name = door.get_cookie_name(app).encode()
-        self.session: ConfiguredSession | None = None
-        """Set when it is there: whether it is permanent, says for how long the browser keeps it."""
-        self._door = door
-        self._app = app
-        self._dump = dump
-
-    def set(self, value: str) -> bytes:
-        """Return the header's value that gives the cookie a value."""
-        return self._dumped(value, self._door.get_expiration_time(self._app, self.session), None)
-
-    def delete(self) -> bytes:
-        """Return the header's value that makes the browser forget the cookie."""
-        return self._dumped("", 0, 0)
-
-    def _dumped(self, value: str, expires: Any, max_age: int | None) -> bytes:
-        door, app = self._door, self._app
-        return self._dump(
-            self.name.decode(),
-            value,
-            max_age=max_age,
-            expires=expires,
-            path=door.get_cookie_path(app),
-            domain=door.get_cookie_domain(app),
-            secure=door.get_cookie_secure(app),
-            httponly=door.get_cookie_httponly(app),
-            samesite=door.get_cookie_samesite(app),
-            partitioned=door.get_cookie_partitioned(app),
-        ).encode("latin-1")
-
-
-_Session = TypeVar("_Session", bound=ConfiguredSession)
-
-
-def session_of(exchange: Exchange, session_class: type[_Session]) -> _Session:
-    """
-    Return the session of a request that has waited, also of one that must be refused.
-
-    What must be refused since this member has no state yet gets an empty session, in which nothing
-    begins a new one: the client would lose its own.
-    """
-    if not hasattr(exchange, "session"):
-        exchange.session = session_class.attached(exchange, None)
-        exchange.session.stay_unborn()
-    session = exchange.session
-    assert isinstance(session, session_class)
-    return session
-
-
-def started(
-    exchange: Exchange, session: ConfiguredSession, headers: Any, *, renews: bool
-) -> Waiter | None:
-    """
-    Start the response: commit, and put into its headers what belongs there.
-
-    Args:
-        exchange: Of the request.
-        session: Of the request.
-        headers: Werkzeug's, of the response.
-        renews: The cookie is to be sent in any case.
-
-    Returns:
-        What must be waited for before they leave.
-    """
-    ours: list[tuple[bytes, bytes]] = []
-    waiter = exchange.start(ours, renews=renews)
-    if ours or session.accessed:
-        _vary(headers)
-    for name, value in ours:
-        if name == b"set-cookie":
-            headers.add("Set-Cookie", value.decode("latin-1"))
-        elif name != b"vary":
-            headers.setdefault(name.decode().title(), value.decode())
-    return waiter
-
-
-def _vary(headers: Any) -> None:
-    named = [name.strip() for line in headers.getlist("Vary") for name in line.split(",")]
-    if not any(name.lower() in ("cookie", "*") for name in named):
-        headers["Vary"] = ", ".join([*named, "Cookie"])
 
 
 _READ = (

@@ -55,7 +55,8 @@ def take_id(environ: Environ) -> Arrived:
             if found.path != path and found.raw_path is not None:
                 environ[key] = found.raw_path.decode("latin-1")
                 environ["PATH_INFO"] = found.path
-            came = came or found
+            if came is None or found.path != path:
+                came = found
     if came is None:
         raise ConfigError(
             "url_tracking",

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections import deque
+from typing import Any
 
 import pytest
 
@@ -124,3 +126,21 @@ def test_events_that_come_while_one_is_delivered_come_after_it() -> None:
         pass
 
     assert heard == [changed(1), changed(2), changed(3)]
+
+
+class Contended(deque[Any]):
+    """A queue of which another thread takes the only event, once it was seen to be there."""
+
+    def __bool__(self) -> bool:
+        was_there = len(self) > 0
+        self.clear()
+        return was_there
+
+
+def test_an_event_that_another_thread_was_quicker_to_take_is_no_error() -> None:
+    heard: list[object] = []
+    dispatcher = Dispatcher()
+    dispatcher.receivers = {"/shop": heard.append}
+    dispatcher._queue = Contended([changed(1)])
+    assert not dispatcher.deliver()
+    assert heard == []

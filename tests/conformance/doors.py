@@ -4,7 +4,14 @@ from __future__ import annotations
 
 import itertools
 import threading
-from collections.abc import Awaitable, Callable, Iterable, Iterator, MutableMapping
+from collections.abc import (
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Iterable,
+    Iterator,
+    MutableMapping,
+)
 from concurrent.futures import Future
 from typing import Any
 from wsgiref.types import StartResponse, WSGIApplication
@@ -12,11 +19,13 @@ from wsgiref.types import StartResponse, WSGIApplication
 import anyio
 import anyio.to_thread
 import flask
+import quart
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 
 from replsession import SessionMiddleware
 from replsession.channel.channel import Channel
 from replsession.flask import ReplicatedSession as ReplicatedFlask
+from replsession.quart import ReplicatedSession as ReplicatedQuart
 from replsession.wsgi import SessionMiddleware as WsgiMiddleware
 from tests.browser import Answer, Browser, Receive, Send
 from tests.conformance.overlap import WITHIN_S, Door, Reply, Request, Script
@@ -210,3 +219,37 @@ class AsgiDoor(Door):
 
     def close(self) -> None:
         self._started.__exit__(None, None, None)
+
+
+class QuartDoor(AsgiDoor):
+    """A Quart application with the extension."""
+
+    def built(self) -> tuple[Any, Channel]:
+        app = quart.Quart(__name__)
+        app.config |= {"SECRET_KEY": SECRET, "REPLSESSION_CLUSTER": "none"}
+        ReplicatedQuart(app)
+        app.add_url_rule("/<number>", view_func=self.view)
+        app.add_websocket("/<number>", "socket", self.socket)
+        return app, app.extensions["replsession"].application.channel
+
+    async def view(self, number: str) -> quart.Response:
+        """Do what the test says."""
+        script = self.scripts.of(f"/{number}")
+        session = quart.session._get_current_object()  # type: ignore[attr-defined]
+        if await anyio.to_thread.run_sync(script.run, session):
+            return quart.Response(self.stream(script, session))
+        return quart.Response("page")
+
+    async def stream(self, script: Script, session: Any) -> AsyncIterator[bytes]:
+        """Go on with what the test says after a first chunk."""
+        yield b"first"
+        await anyio.to_thread.run_sync(script.stream, session)
+        yield b"last"
+
+    async def socket(self, number: str) -> None:
+        """Do what the test says."""
+        script = self.scripts.of(f"/{number}")
+        session = quart.session._get_current_object()  # type: ignore[attr-defined]
+        await anyio.to_thread.run_sync(script.run, session)
+        await quart.websocket.accept()
+        await anyio.to_thread.run_sync(script.stream, session)

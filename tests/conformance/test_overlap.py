@@ -11,7 +11,7 @@ from flask.sessions import SecureCookieSessionInterface
 
 from replsession.channel.channel import Channel
 from tests.conformance import overlap
-from tests.conformance.doors import AsgiDoor, FlaskDoor, WsgiDoor
+from tests.conformance.doors import AsgiDoor, FlaskDoor, QuartDoor, WsgiDoor
 from tests.conformance.overlap import NEED_WEBSOCKETS, SCENARIOS, Door
 
 DOORS: dict[str, Callable[[], Door]] = {
@@ -19,6 +19,7 @@ DOORS: dict[str, Callable[[], Door]] = {
     "ASGI on trio": lambda: AsgiDoor("trio"),
     "WSGI": WsgiDoor,
     "Flask": FlaskDoor,
+    "Quart": QuartDoor,
 }
 
 

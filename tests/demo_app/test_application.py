@@ -1,18 +1,19 @@
-"""The application's endpoints, on one process alone; whole clusters are in ``tests/cluster``."""
+"""The application's endpoints under both frameworks; whole clusters are in ``tests/cluster``."""
 
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 from urllib.parse import quote
 
 import pytest
-from starlette.testclient import TestClient
 
-from demo_app.application import BODY_BYTES_MAX, create_app
+from demo_app.visits import BODY_BYTES_MAX
 from replsession import ConfigError
 from tests.cluster.processes import random_secret, wait_until
+from tests.demo_app.clients import FRAMEWORKS, Running
 from tests.web.rooms import name_of, without_seen
 
 ALONE = {
@@ -31,13 +32,19 @@ NO_SESSION: dict[str, object] = {
 }
 
 
+@pytest.fixture(params=FRAMEWORKS)
+def framework(request: pytest.FixtureRequest) -> str:
+    """Return the name of each framework."""
+    return str(request.param)
+
+
 @pytest.fixture
-def client() -> TestClient:
+def client(framework: str) -> Any:
     """Return a browser without a session, at 127.0.0.1:8080."""
-    return TestClient(create_app(ALONE), base_url="http://127.0.0.1:8080")
+    return Running(framework, ALONE).client()
 
 
-def told(client: TestClient, method: str, path: str, body: object = None) -> dict[str, Any]:
+def told(client: Any, method: str, path: str, body: object = None) -> dict[str, Any]:
     """Ask for something, and return the JSON object."""
     response = client.request(method, path, json=body) if body else client.request(method, path)
     assert response.status_code == 200, response.text
@@ -48,7 +55,7 @@ def told(client: TestClient, method: str, path: str, body: object = None) -> dic
     return found
 
 
-def test_the_first_visit_begins_a_session(client: TestClient) -> None:
+def test_the_first_visit_begins_a_session(client: Any) -> None:
     first = told(client, "GET", "/session.json")
     session_id, token = first.pop("session_id"), first.pop("url_token")
     assert first == {
@@ -61,7 +68,7 @@ def test_the_first_visit_begins_a_session(client: TestClient) -> None:
     assert name_of(client.cookies["session"]) == name_of(token)
 
 
-def test_visits_count_and_nothing_else_does(client: TestClient) -> None:
+def test_visits_count_and_nothing_else_does(client: Any) -> None:
     assert told(client, "GET", "/session.json")["counter"] == 1
     assert client.get("/").status_code == 200
     assert told(client, "POST", "/attributes", {"colour": "blue"})["counter"] == 2
@@ -81,15 +88,13 @@ def test_visits_count_and_nothing_else_does(client: TestClient) -> None:
         ("POST", "/rotate", b""),
     ],
 )
-def test_without_a_session_there_is_none(
-    client: TestClient, method: str, path: str, body: bytes
-) -> None:
+def test_without_a_session_there_is_none(client: Any, method: str, path: str, body: bytes) -> None:
     response = client.request(method, path, content=body)
     assert response.json() == NO_SESSION
     assert "set-cookie" not in response.headers
 
 
-def test_setting_an_attribute_begins_a_session_too(client: TestClient) -> None:
+def test_setting_an_attribute_begins_a_session_too(client: Any) -> None:
     found = told(client, "POST", "/attributes", {"colour": "blue", "list": [1, None, {"a": 2.5}]})
     assert found["is_new"] is True
     assert found["counter"] == 0
@@ -118,7 +123,7 @@ def test_setting_an_attribute_begins_a_session_too(client: TestClient) -> None:
     ],
 )
 def test_what_may_not_be_stored_is_refused_and_changes_nothing(
-    client: TestClient, body: bytes, status: int, message: str
+    client: Any, body: bytes, status: int, message: str
 ) -> None:
     before = told(client, "POST", "/attributes", {"colour": "blue"})
     response = client.post("/attributes", content=body)
@@ -132,26 +137,26 @@ def test_what_may_not_be_stored_is_refused_and_changes_nothing(
     assert after == {**before, "is_new": False}
 
 
-def test_the_library_says_what_may_be_stored(client: TestClient) -> None:
+def test_the_library_says_what_may_be_stored(client: Any) -> None:
     answer = client.post("/attributes", content=b'{"a": 18446744073709551616}').json()
     assert "; what may be stored: None, bool, 64-bit int, float, str, " in answer["error"]
 
 
 @pytest.mark.parametrize("name", ["a/b", "ä", "a;b=c", "a.png", "?", "100%", "", "jsessionid"])
-def test_an_attribute_of_any_name_can_be_removed(client: TestClient, name: str) -> None:
+def test_an_attribute_of_any_name_can_be_removed(client: Any, name: str) -> None:
     told(client, "POST", "/attributes", {"kept": 1, name: 2})
     assert told(client, "DELETE", "/attributes/" + quote(name, safe=""))["attributes"] == {
         "kept": 1
     }
 
 
-def test_removing_the_last_attribute_ends_the_session(client: TestClient) -> None:
+def test_removing_the_last_attribute_ends_the_session(client: Any) -> None:
     told(client, "POST", "/attributes", {"colour": "blue"})
     assert told(client, "DELETE", "/attributes/colour") == NO_SESSION
     assert "session" not in client.cookies
 
 
-def test_logging_out_ends_the_session(client: TestClient) -> None:
+def test_logging_out_ends_the_session(client: Any) -> None:
     before = told(client, "GET", "/session.json")
     assert told(client, "POST", "/logout") == NO_SESSION
     assert "session" not in client.cookies
@@ -160,7 +165,7 @@ def test_logging_out_ends_the_session(client: TestClient) -> None:
     assert after["session_id"] != before["session_id"]
 
 
-def test_a_new_id_leaves_the_attributes_alone(client: TestClient) -> None:
+def test_a_new_id_leaves_the_attributes_alone(client: Any) -> None:
     before = told(client, "GET", "/session.json")
     after = told(client, "POST", "/rotate")
     assert after["attributes"] == before["attributes"]
@@ -172,12 +177,12 @@ def test_a_new_id_leaves_the_attributes_alone(client: TestClient) -> None:
 
 
 @pytest.mark.parametrize("value", ["text", None, True, [1], 1.5])
-def test_a_counter_that_is_no_number_begins_anew(client: TestClient, value: object) -> None:
+def test_a_counter_that_is_no_number_begins_anew(client: Any, value: object) -> None:
     assert told(client, "POST", "/attributes", {"counter": value})["counter"] == 0
     assert told(client, "GET", "/session.json")["counter"] == 1
 
 
-def test_a_counter_that_cannot_grow_is_an_error_that_says_so(client: TestClient) -> None:
+def test_a_counter_that_cannot_grow_is_an_error_that_says_so(client: Any) -> None:
     told(client, "POST", "/attributes", {"counter": 2**63 - 1})
     for path in ("/", "/session.json"):
         response = client.get(path)
@@ -186,7 +191,7 @@ def test_a_counter_that_cannot_grow_is_an_error_that_says_so(client: TestClient)
     assert told(client, "DELETE", "/attributes/counter") == NO_SESSION
 
 
-def test_the_page_of_a_url_keeps_the_id(client: TestClient) -> None:
+def test_the_page_of_a_url_keeps_the_id(client: Any) -> None:
     token = told(client, "GET", "/session.json")["url_token"]
     client.cookies.clear()
     for count in (2, 3):
@@ -202,7 +207,7 @@ def test_the_page_of_a_url_keeps_the_id(client: TestClient) -> None:
     assert rotated["counter"] == 3
 
 
-def test_the_page_of_a_cookie_has_plain_links(client: TestClient) -> None:
+def test_the_page_of_a_cookie_has_plain_links(client: Any) -> None:
     token = told(client, "GET", "/session.json")["url_token"]
     page = client.get("/").text
     assert 'id="again" href="/"' in page
@@ -210,7 +215,7 @@ def test_the_page_of_a_cookie_has_plain_links(client: TestClient) -> None:
     assert page.count(name_of(token) or "no token") == 1
 
 
-def test_what_is_stored_is_escaped_in_the_page(client: TestClient) -> None:
+def test_what_is_stored_is_escaped_in_the_page(client: Any) -> None:
     told(client, "POST", "/attributes", {"<b>name</b>": "<script>alert('value')</script>"})
     page = client.get("/").text
     assert "&lt;b&gt;name&lt;/b&gt;" in page
@@ -218,24 +223,29 @@ def test_what_is_stored_is_escaped_in_the_page(client: TestClient) -> None:
     assert "<script>alert" not in page
 
 
-def test_it_is_ready_without_a_cluster(client: TestClient) -> None:
+def test_it_is_ready_without_a_cluster(client: Any) -> None:
     response = client.get("/readyz")
     assert response.json() == {"ready": True, "state": "ready"}
     assert response.status_code == 200
 
 
-def test_it_is_not_ready_before_its_cluster() -> None:
-    app = create_app(ALONE)
-    app.state.cluster = SimpleNamespace(is_ready=False, state="state transfer")
-    response = TestClient(app).get("/readyz")
+def test_it_is_not_ready_before_its_cluster(framework: str) -> None:
+    running = Running(framework, ALONE)
+    cluster: Any = SimpleNamespace(is_ready=False, state="state transfer")
+    running.place = replace(running.place, cluster=cluster)
+    response = running.client().get("/readyz")
     assert response.json() == {"ready": False, "state": "state transfer"}
     assert response.status_code == 503
 
 
-def test_it_becomes_ready_with_its_cluster_and_asking_is_no_session_work() -> None:
-    app = create_app({"REPLSESSION_SECRET": random_secret(), "REPLSESSION_MEMBER_NAME": "member-1"})
-    cluster = app.state.cluster
-    with TestClient(app) as client:
+def test_it_becomes_ready_with_its_cluster_and_asking_is_no_session_work(framework: str) -> None:
+    secret = random_secret()
+    running = Running(
+        framework, {"REPLSESSION_SECRET": secret, "REPLSESSION_MEMBER_NAME": "member-1"}
+    )
+    cluster = running.place.cluster
+    assert cluster is not None
+    with running.client() as client:
         told(client, "GET", "/session.json")
         filtered = cluster.metrics.requests_filtered
 
@@ -243,7 +253,7 @@ def test_it_becomes_ready_with_its_cluster_and_asking_is_no_session_work() -> No
             response = client.get("/readyz")
             assert response.json()["ready"] is (response.status_code == 200)
             assert "vary" not in response.headers
-            return response.status_code == 200
+            return bool(response.status_code == 200)
 
         wait_until(ready, "ready")
         assert cluster.metrics.requests_filtered > filtered
@@ -254,18 +264,20 @@ def test_it_becomes_ready_with_its_cluster_and_asking_is_no_session_work() -> No
     ("method", "path", "status"),
     [("GET", "/nothing", 404), ("GET", "/logout", 405), ("PUT", "/attributes", 405)],
 )
-def test_other_errors_are_json_too(client: TestClient, method: str, path: str, status: int) -> None:
+def test_other_errors_are_json_too(client: Any, method: str, path: str, status: int) -> None:
     response = client.request(method, path)
     assert response.status_code == status
     assert list(response.json()) == ["error"]
 
 
 @pytest.mark.parametrize("environment", [{}, {"REPLSESSION_SECRET": ""}])
-def test_a_missing_secret_is_named_with_a_way_to_make_one(environment: dict[str, str]) -> None:
+def test_a_missing_secret_is_named_with_a_way_to_make_one(
+    framework: str, environment: dict[str, str]
+) -> None:
     with pytest.raises(ConfigError, match=r"REPLSESSION_SECRET: .*token_urlsafe"):
-        create_app(environment)
+        Running(framework, environment)
 
 
-def test_a_wrong_variable_is_named() -> None:
+def test_a_wrong_variable_is_named(framework: str) -> None:
     with pytest.raises(ConfigError, match="REPLSESSION_CLUSTER: got 'lam:shop'"):
-        create_app({**ALONE, "REPLSESSION_CLUSTER": "lam:shop"})
+        Running(framework, {**ALONE, "REPLSESSION_CLUSTER": "lam:shop"})

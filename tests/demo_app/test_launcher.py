@@ -107,6 +107,27 @@ def assert_secret_is_kept(launcher: Process, pid: int) -> None:
 
 
 @pytest.mark.cluster
+def test_members_under_different_frameworks_share_a_session(processes: Processes) -> None:
+    ports = free_ports_in_a_row(2)
+    launcher = launch(processes, ports[0], "--framework", "mixed")
+    introduced(launcher, "member-2")
+    launcher.output.wait_for("^Under Flask: member-2; the others under Starlette")
+    link = launcher.output.wait_for(rf"^    (http://localhost:{ports[1]}/;jsessionid=\S+)$")[1]
+    told = httpx.get(link.replace("/;", "/session.json;"), trust_env=False).json()
+    assert (told["member"], told["counter"]) == ("member-2", 2)
+    told = httpx.get(
+        f"http://127.0.0.1:{ports[0]}/session.json;jsessionid={told['url_token']}", trust_env=False
+    ).json()
+    assert (told["member"], told["counter"]) == ("member-1", 3)
+
+    mark = launcher.output.mark()
+    launcher.send_signal_to_group(signal.SIGINT)
+    assert_stopped(launcher)
+    for member in ("member-1", "member-2"):
+        launcher.output.wait_for(rf"^\[{member}\] .* Cluster has stopped$", mark)
+
+
+@pytest.mark.cluster
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_it_can_be_stopped_while_it_starts(processes: Processes, number: signal.Signals) -> None:
     launcher = launch(processes, free_ports_in_a_row(2)[0])
@@ -183,6 +204,11 @@ def test_a_member_that_does_not_start_is_named(processes: Processes, tmp_path: P
         (["--port", "65535"], "--port: got 65535; allowed: 1 to 65520"),
         (["--restart-after", "-1"], "--restart-after: got -1.0; allowed: 0 to 3600 seconds"),
         (["--restart-after", "nan"], "--restart-after: got nan; allowed: 0 to 3600 seconds"),
+        (
+            ["--framework", "django"],
+            "argument --framework: invalid choice: 'django' (choose from "
+            "'starlette', 'flask', 'mixed')",
+        ),
     ],
 )
 def test_a_wrong_option_is_named(
@@ -195,22 +221,25 @@ def test_a_wrong_option_is_named(
 
 
 @pytest.mark.parametrize(
-    ("missing", "named"),
+    ("words", "missing", "named"),
     [
-        (["uvicorn"], "uvicorn"),
-        (["starlette"], "starlette"),
-        (["starlette", "uvicorn"], "starlette and uvicorn"),
+        ([], ["uvicorn"], "uvicorn"),
+        ([], ["starlette"], "starlette"),
+        ([], ["starlette", "uvicorn", "flask"], "starlette and uvicorn"),
+        (["--framework", "flask"], ["waitress", "uvicorn"], "waitress"),
+        (["--framework", "mixed"], ["flask", "uvicorn"], "uvicorn and flask"),
     ],
 )
 def test_missing_extras_are_named_in_one_line(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
+    words: list[str],
     missing: list[str],
     named: str,
 ) -> None:
     for name in missing:
         monkeypatch.setitem(sys.modules, name, None)
-    assert main([]) == 1
+    assert main(words) == 1
     assert capsys.readouterr().err == (
         f'demo_app: {named} not installed: pip install "replsession[demo]"\n'
     )

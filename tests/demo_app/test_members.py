@@ -11,7 +11,9 @@ from typing import Any
 import pytest
 
 from demo_app.members import (
+    FLASK,
     HOST,
+    STARLETTE,
     LaunchFailed,
     Member,
     asked,
@@ -73,6 +75,18 @@ def test_a_member_is_started_as_one_would_by_hand() -> None:
     command = " ".join(command_of(MEMBERS[1])[1:])
     assert command.startswith("-m uvicorn demo_app.asgi:app --host 127.0.0.1 --port 8081 ")
     assert "--lifespan on" in command
+
+
+def test_a_member_under_flask_has_a_server_of_its_kind() -> None:
+    command = command_of(Member("member-2", 1, 8081, framework=FLASK))
+    assert command[1:] == ["-m", "demo_app.wsgi", "127.0.0.1:8081"]
+
+
+def test_who_runs_under_what_is_told_where_it_differs() -> None:
+    members = [Member(f"m{n}", n, 8080 + n, framework=(STARLETTE, FLASK)[n % 2]) for n in range(4)]
+    text = "\n".join(introduction(members, None))
+    assert "Under Flask: m1 and m3; the others under Starlette. They share all sessions." in text
+    assert "Under Flask" not in "\n".join(introduction(members[1::2], None))
 
 
 def running(pid: int) -> Any:

@@ -169,7 +169,9 @@ def imports_of_extras(source: Source) -> Iterator[str]:
 def private_imports_of_the_demo(source: Source) -> Iterator[str]:
     """Yield every import of the demo that a user's application would not have."""
     for imported in imports(source):
-        if imported.name.split(".")[0] == PACKAGE and len(imported.name.split(".")) > 2:
+        package, *rest = imported.name.split(".")
+        is_door = rest and rest[0] in {"wsgi", *FRAMEWORKS}
+        if package == PACKAGE and len(rest) > (2 if is_door else 1):
             yield f"{source.path}:{imported.line}: {imported.name} is not a public name"
 
 
@@ -241,6 +243,7 @@ def test_a_planted_fault_is_found(checker: Checker, path: str, planted: str) -> 
         (imports_of_extras, "asgi.py", "import json, itsdangerous\nimport replsession.errors"),
         (imports_of_extras, "channel/waiting.py", "def event():\n    import trio"),
         (private_imports_of_the_demo, "demo", "from replsession import Cluster, Session"),
+        (private_imports_of_the_demo, "demo", "from replsession.flask import ReplicatedSession"),
         (iterated_sets, "channel/aio.py", "for name in {1, 2}: ..."),
     ],
 )

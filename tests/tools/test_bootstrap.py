@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ast
+import os
 import re
+import shutil
 import subprocess
 import sys
 
@@ -82,6 +84,30 @@ def started(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 def test_what_a_command_runs(started: list[str], words: str, commands: list[str]) -> None:
     bootstrap.main(words.split())
     assert started == commands
+
+
+@pytest.mark.parametrize(
+    ("words", "command"),
+    [
+        ("demo", "demo"),
+        ("demo FRAMEWORK=flask", "demo --framework flask"),
+        ("demo FRAMEWORK=mixed ARGS=--port=9", "demo --framework mixed --port=9"),
+        ("test FRAMEWORK=flask ARGS=-x", "test -x"),
+    ],
+)
+def test_make_hands_on_what_it_is_told(words: str, command: str) -> None:
+    make = shutil.which("make")
+    if make is None:
+        pytest.skip("there is no make here")
+    run = subprocess.run(
+        [make, "--no-print-directory", "-n", *words.split()],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+        env={"PATH": os.environ["PATH"]},
+    )
+    assert run.stdout.split() == ["python3", "tools/bootstrap.py", *command.split()]
 
 
 def test_a_check_ends_with_the_tests(started: list[str]) -> None:

@@ -85,6 +85,12 @@ def test_a_cluster_that_is_described_in_words_is_made_once() -> None:
     assert one.cluster is cluster
 
 
+@pytest.mark.parametrize("cluster", [Cluster.local(port=4321), None])
+def test_a_setting_that_would_do_nothing_is_refused(cluster: Cluster | None) -> None:
+    with pytest.raises(ConfigError, match=r"REPLSESSION_PORT: .* only beside"):
+        _ = configured(REPLSESSION_CLUSTER=cluster, REPLSESSION_PORT=4500).application
+
+
 def test_the_default_is_the_cluster_of_this_host() -> None:
     one = ConfiguredApplication(
         {"SECRET_KEY": SECRET, "PERMANENT_SESSION_LIFETIME": 1}, ConfiguredSession, {}

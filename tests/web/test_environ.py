@@ -68,6 +68,14 @@ def test_two_uris_that_say_the_same_lose_the_id_both() -> None:
     assert (request["RAW_URI"], request["REQUEST_URI"]) == ("/a", "http://here/a")
 
 
+def test_of_two_uris_the_one_that_agrees_with_the_path_counts() -> None:
+    for wrong, right in (("RAW_URI", "REQUEST_URI"), ("REQUEST_URI", "RAW_URI")):
+        request = environ(PATH_INFO="/a;jsessionid=x", **{wrong: "/", right: "/a;jsessionid=x"})
+        came = take_id(request)
+        assert (came.token, came.site.path) == ("x", "/a")
+        assert (request["PATH_INFO"], request[wrong]) == ("/a", "/")
+
+
 def test_a_path_that_another_program_changed_is_left_alone() -> None:
     request = environ(PATH_INFO="/elsewhere", REQUEST_URI="/a;jsessionid=x")
     assert take_id(request).token is None
