@@ -20,7 +20,7 @@ from replsession.web.application import Application as Behind
 from replsession.web.application import Options, arrived
 from replsession.web.cookies import CookieWriter
 from replsession.web.exchange import Exchange, Unavailable
-from replsession.web.refusal import cookies_of, refuse
+from replsession.web.refusal import NOT_STARTED, cookies_of, refuse
 from replsession.web.settings import DEFAULT_MAX_AGE
 
 Scope = MutableMapping[str, Any]
@@ -88,7 +88,11 @@ class SessionMiddleware:
         if kind != "http" and kind != "websocket":
             await self.app(scope, receive, send)
             return
-        self._channel.ensure_started()
+        try:
+            self._channel.ensure_started()
+        except ClusterStartError:
+            await refuse(scope, send, NOT_STARTED, [])
+            return
         exchange = self._exchange(scope)
         if exchange.waiter is not None:
             try:

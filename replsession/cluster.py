@@ -173,6 +173,29 @@ class Cluster:
             raise ConfigError(field, error.given, error.allowed) from None
         raise ConfigError(_VARIABLES["name"], kind, "local, lan:NAME, or none")
 
+    def start(self) -> None:
+        """
+        Join now, on a thread of its own, instead of at the first request.
+
+        For a hook of a server that forks, in the process that will serve (``post_worker_init`` of
+        gunicorn), and for a process that serves nobody and keeps the sessions while the servers
+        are replaced. It returns when the member listens; :attr:`is_ready` says when it has the
+        state. A cluster that cannot start is tried again and again.
+
+        Raises:
+            ConfigError: no application of this process uses this cluster yet, and it has no
+                secret of its own.
+            ClusterStartError: it cannot start, and an application requires it.
+        """
+        if self._channel is None:
+            secret = self._settings.secret
+            if secret is None:
+                allowed = "the secret of the members to join, if no application brings it"
+                raise ConfigError("secret", secret, allowed)
+            self.attach(secret, required=False)
+        assert self._channel is not None
+        self._channel.ensure_started()
+
     @property
     def is_ready(self) -> bool:
         """Whether this process's member has the state of the cluster and may be given traffic."""

@@ -31,6 +31,7 @@ from werkzeug.exceptions import ServiceUnavailable
 from werkzeug.http import dump_cookie
 
 from replsession.channel.waiting import Waiter, is_loop_here
+from replsession.errors import ClusterStartError
 from replsession.web.application import Application, Arrived, Options
 from replsession.web.configured import ConfiguredApplication, ConfiguredSession
 from replsession.web.environ import Environ, cookies_in, path_of, take_id
@@ -45,7 +46,7 @@ from replsession.web.interface import (
     started,
     store_markup,
 )
-from replsession.web.refusal import RETRY_AFTER_S
+from replsession.web.refusal import NOT_STARTED, RETRY_AFTER_S
 
 if TYPE_CHECKING:
     from wsgiref.types import StartResponse, WSGIApplication
@@ -99,8 +100,11 @@ class ReplicatedSession(SessionInterface):
         application = configured.application
         if application is None:
             return None
-        application.channel.ensure_started()
         environ = request.environ
+        try:
+            application.channel.ensure_started()
+        except ClusterStartError:
+            environ[REFUSED] = NOT_STARTED
         cookies = ConfiguredCookies(self, app, dump_cookie)
         exchange = _exchange(application, cookies, environ)
         try:

@@ -25,12 +25,13 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Unpack
 
 from replsession.channel.waiting import Waiter, is_loop_here
+from replsession.errors import ClusterStartError
 from replsession.session.session import Session
 from replsession.web.application import Application, Options
 from replsession.web.cookies import CookieWriter
 from replsession.web.environ import Environ, cookies_in, path_of, take_id
 from replsession.web.exchange import Exchange, Unavailable
-from replsession.web.refusal import cookies_of, refusal
+from replsession.web.refusal import NOT_STARTED, cookies_of, refusal
 from replsession.web.settings import DEFAULT_MAX_AGE
 
 if TYPE_CHECKING:
@@ -127,9 +128,11 @@ class SessionMiddleware:
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         """Serve one request."""
-        self._channel.ensure_started()
+        is_started = self._is_started()
         exchange = self._exchange(environ)
         response = _Response(exchange, start_response)
+        if not is_started:
+            return [response.refuse(NOT_STARTED, [])]
         try:
             while (waiter := exchange.waiter) is not None:
                 _wait(waiter)
@@ -138,6 +141,13 @@ class SessionMiddleware:
             return [response.refuse(str(why), exchange.refusal_headers())]
         environ[self.environ_key] = environ[BEAKER_KEY] = exchange.session
         return response.of(self.app, environ)
+
+    def _is_started(self) -> bool:
+        try:
+            self._channel.ensure_started()
+        except ClusterStartError:
+            return False
+        return True
 
     def _exchange(self, environ: Environ) -> Exchange:
         cookies = cookies_in(environ)

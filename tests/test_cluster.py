@@ -404,6 +404,30 @@ def test_a_member_says_who_it_is_and_whom_it_sees() -> None:
     assert (first.state, first.is_ready) == ("stopped", False)
 
 
+def test_it_may_start_without_any_request_and_without_any_application() -> None:
+    settings: dict[str, Any] = {"secret": GOOD, "multicast": some_group(), "discovery_s": 0.2}
+    keeper = Cluster.local(port=free_port(), **settings)
+    with pytest.raises(SessionError, match="no application"):
+        list(keeper.sessions())
+    keeper.start()
+    keeper.start()
+    until(lambda: keeper.is_ready, "ready")
+    server = Cluster.local(port=free_port(), **settings)
+    app = used_by(server, "s", context="/shop")
+    server.start()
+    until(lambda: server.is_ready and keeper.members and server.members, "both are up")
+    assert get(Browser(site(nothing)), app, counter) == {"n": 1}
+    until(lambda: len(list(keeper.sessions())) == 1, "it keeps the session")
+    for cluster in (server, keeper):
+        assert cluster._channel is not None
+        cluster._channel.stop_thread()
+
+
+def test_to_start_without_an_application_it_needs_a_secret_of_its_own() -> None:
+    with pytest.raises(ConfigError, match="if no application brings it"):
+        Cluster.local(port=free_port()).start()
+
+
 def test_two_members_share_sessions_and_tell_their_listeners() -> None:
     browser = Browser(site(nothing))
     with running(*members(2)) as [(one, told), (two, heard)]:

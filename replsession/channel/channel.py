@@ -17,13 +17,12 @@ Who starts a thread holds the lock until it is up: what starts on that thread mu
 from __future__ import annotations
 
 import asyncio
-import atexit
 import os
 import threading
-import weakref
 
 from replsession.channel.aio import Network
 from replsession.channel.dispatch import Dispatcher, Receiver
+from replsession.channel.leaving import hand_over, stop_at_exit, stop_with_child
 from replsession.channel.log import LOGGER, log_event
 from replsession.channel.member import Committed, LocalMember
 from replsession.channel.threaded import LoopThread
@@ -70,7 +69,7 @@ class Channel:
             else ClusterKeys(settings.secret, settings.name)
         )
         self._reset(None)
-        _CHANNELS.add(self)
+        stop_at_exit(self)
 
     def _reset(self, earlier: LocalMember | None) -> None:
         self._lock = threading.RLock()
@@ -265,6 +264,8 @@ class Channel:
                 # The system has no thread, or no files for a loop, left: the next request tries.
                 self._thread = None
                 self._cannot_start(error)
+            else:
+                stop_with_child()
 
     async def _try_to_start(self) -> None:
         loop = asyncio.get_running_loop()
@@ -314,6 +315,8 @@ class Channel:
     async def _stop_network(self) -> None:
         if self._retry is not None:
             self._retry.cancel()
+        if self._network is not None:
+            await hand_over(self.member)
         self._end_served()
         if self._network is not None:
             await self._network.stop()
@@ -362,12 +365,3 @@ class Channel:
 def _in_words(error: Exception) -> str:
     """Return an error's text without the number that only the system needs."""
     return getattr(error, "strerror", None) or str(error)
-
-
-_CHANNELS: weakref.WeakSet[Channel] = weakref.WeakSet()
-
-
-@atexit.register
-def _stop_all() -> None:
-    for channel in list(_CHANNELS):
-        channel.stop_thread()

@@ -11,12 +11,12 @@ from __future__ import annotations
 import os
 import secrets
 import socket
-import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
 from random import Random
 from typing import NamedTuple
 
+from replsession.channel.native import new_lock
 from replsession.channel.waiting import Waiter
 from replsession.concern import NOTHING_ASKED, Asked
 from replsession.config import ClusterSettings
@@ -66,7 +66,7 @@ class LocalMember:
     def __init__(self, settings: ClusterSettings | None, earlier: LocalMember | None) -> None:
         self.settings = settings
         self.pid = os.getpid()
-        self.lock = threading.Lock()
+        self.lock = new_lock()
         self.wake: Callable[[], None] = nothing
         """Tell the driver that there is something to carry out; set by it."""
         self.told: list[Event] = []

@@ -6,7 +6,10 @@ import asyncio
 import threading
 from collections.abc import Awaitable, Callable
 
+from replsession.channel.native import NativeThread
+
 STOP_TIMEOUT_S = 3.0
+LOOK_S = 1.0
 
 
 class LoopThread:
@@ -27,23 +30,25 @@ class LoopThread:
         self._error: BaseException | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._end: asyncio.Event | None = None
-        self._thread = threading.Thread(target=self._run, name="replsession", daemon=True)
+        self._thread = NativeThread(self._run, "replsession")
 
     @property
     def is_alive(self) -> bool:
         """Whether the thread runs."""
-        return self._thread.is_alive()
+        return self._thread.is_alive
 
     def start(self) -> None:
         """Start, and return when ``started`` has ended."""
         self._thread.start()
-        self._is_up.wait()
+        while not self._is_up.wait(LOOK_S):
+            # Only with a time-out: gevent takes a wait for another thread alone for one for ever.
+            continue
         if self._error is not None:
             raise self._error
 
     def stop(self) -> None:
         """Run ``stopping`` and end the thread, within a bounded time; not on the thread itself."""
-        if self._loop is not None and self._end is not None and self._thread.is_alive():
+        if self._loop is not None and self._end is not None and self._thread.is_alive:
             self._loop.call_soon_threadsafe(self._end.set)
             self._thread.join(STOP_TIMEOUT_S)
 

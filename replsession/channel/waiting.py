@@ -14,6 +14,7 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
+from replsession.channel.native import new_lock
 from replsession.replication.acks import Ticket
 from replsession.replication.freshness import Lookup
 from replsession.replication.waits import Waiting
@@ -44,7 +45,7 @@ class Waiter:
 
     def __init__(self, waiting: Waiting) -> None:
         self.waiting = waiting
-        self._lock = threading.Lock()
+        self._lock = new_lock()
         self._is_over = waiting.is_done
         self._call: Callable[[], object] | None = None
 

@@ -14,6 +14,9 @@ RETRY_AFTER_S = 1
 _TRY_AGAIN_LATER = 1013
 """Close code of a websocket. Source: the IANA registry of WebSocket close codes."""
 
+NOT_STARTED = "this process cannot join its cluster, and may not serve without it"
+"""For clients, with ``required=True``; the reason is in the log and in the cluster's state."""
+
 Headers = list[tuple[bytes, bytes]]
 Message = MutableMapping[str, Any]
 

@@ -442,7 +442,28 @@ class Processes:
         """
         command = [*prefix, sys.executable, "-m", "uvicorn", app, "--app-dir", str(app_dir)]
         command += ["--host", host, "--port", str(port), "--lifespan", lifespan, *arguments]
-        server = Server(name or f"port {port}", command, _environment(environment), ROOT, port)
+        return self.server(command, port=port, name=name, environment=environment)
+
+    def server(
+        self,
+        command: Sequence[str],
+        *,
+        port: int,
+        name: str | None = None,
+        environment: Mapping[str, str] | None = None,
+        cwd: Path = ROOT,
+    ) -> Server:
+        """
+        Start any web server, and do not wait for it.
+
+        Args:
+            command: Program and arguments.
+            port: On which it will listen, as its arguments say.
+            name: For messages; None: the port.
+            environment: Variables beside those of the tests.
+            cwd: Folder to run in; the project's by default.
+        """
+        server = Server(name or f"port {port}", command, _environment(environment), cwd, port)
         self._started.callback(server.reap)
         return server
 
