@@ -8,16 +8,20 @@ from contextlib import contextmanager
 
 import anyio
 import pytest
+from django.test import override_settings
 from flask import Flask
+from quart import Quart
 
 from replsession import Cluster
 from replsession.asgi import SessionMiddleware as AsgiMiddleware
 from replsession.flask import ReplicatedSession
+from replsession.quart import ReplicatedSession as ReplicatedQuartSession
 from replsession.session.session import Session
 from replsession.web.refusal import NOT_STARTED
 from replsession.wsgi import SessionMiddleware as WsgiMiddleware
 from tests.browser import Browser, site
 from tests.channel.running import HOST, free_port, some_group
+from tests.django.project import Browser as Project
 from tests.gateway import WsgiBrowser, wsgi_site
 
 SECRET = "short"
@@ -74,7 +78,35 @@ def flask_door(cluster: Cluster) -> Ask:
     return ask
 
 
-@pytest.mark.parametrize("door", [asgi_door, wsgi_door, flask_door])
+def quart_door(cluster: Cluster) -> Ask:
+    app = Quart(__name__)
+    app.secret_key = SECRET
+    ReplicatedQuartSession(app, cluster=cluster, required=True)
+
+    async def served() -> str:
+        return "served"
+
+    app.add_url_rule("/", view_func=served)
+
+    async def asked() -> tuple[int, str | None, str]:
+        answer = await app.test_client().get("/")
+        return answer.status_code, answer.headers.get("Retry-After"), await answer.get_data(True)
+
+    return lambda: anyio.run(asked)
+
+
+def django_door(cluster: Cluster) -> Ask:
+    def ask() -> tuple[int, str | None, str]:
+        with override_settings(
+            SECRET_KEY=SECRET, REPLSESSION={"CLUSTER": cluster, "REQUIRED": True}
+        ):
+            answer = Project().ask(lambda session: session.setdefault("n", 1))
+        return answer.status_code, answer.headers.get("Retry-After"), answer.content.decode()
+
+    return ask
+
+
+@pytest.mark.parametrize("door", [asgi_door, wsgi_door, flask_door, quart_door, django_door])
 def test_each_request_is_refused_until_the_cluster_starts(door: Callable[[Cluster], Ask]) -> None:
     port = free_port()
     cluster = Cluster.local(port=port, auto_bind=1, multicast=some_group(), discovery_s=0.1)

@@ -25,8 +25,9 @@ from replsession.django.arrival import CURRENT, Arrival
 from replsession.django.configuration import behind, check_order
 from replsession.django.exchange import token_of, wait_here
 from replsession.django.store import SessionStore
+from replsession.errors import ClusterStartError
 from replsession.web.exchange import Unavailable
-from replsession.web.refusal import RETRY_AFTER_S
+from replsession.web.refusal import NOT_STARTED, RETRY_AFTER_S
 
 
 def seen_cookie() -> str:
@@ -60,7 +61,10 @@ class Middleware:
         """Answer a request, or return the coroutine that does."""
         if self._is_async:
             return self._aanswer(request)
-        arrival = _arrival(request)
+        try:
+            arrival = _arrival(request)
+        except ClusterStartError:
+            return _refusal(NOT_STARTED)
         mark = CURRENT.set(arrival)
         try:
             if arrival.exchange is not None:
@@ -75,7 +79,10 @@ class Middleware:
             CURRENT.reset(mark)
 
     async def _aanswer(self, request: Any) -> Any:
-        arrival = _arrival(request)
+        try:
+            arrival = _arrival(request)
+        except ClusterStartError:
+            return _refusal(NOT_STARTED)
         mark = CURRENT.set(arrival)
         try:
             if arrival.exchange is not None:
@@ -91,11 +98,14 @@ class Middleware:
 
     def process_exception(self, request: Any, error: Exception) -> Any:
         """Answer 503 where a view touched, on a filtered path, what must not be served."""
+        if isinstance(error, ClusterStartError):
+            return _refusal(NOT_STARTED)
         return _refusal(str(error)) if isinstance(error, Unavailable) else None
 
 
 def _arrival(request: Any) -> Arrival:
     application = behind().application
+    application.channel.ensure_started()
     key = request.COOKIES.get(settings.SESSION_COOKIE_NAME)
     is_filtered = not application.valve.admits(request.path)
     if is_filtered:
