@@ -484,6 +484,9 @@ if not child:
     for thread in threads: thread.start()
     for thread in threads: thread.join(20)
     until(lambda: channel.is_ready, "the child is ready")
+    if sys.argv[1] == "started":
+        # It may have been the first one to itself, for a moment.
+        until(lambda: read(channel, 1), "the parent's session in the child")
     told = {
         "before": before,
         "id": channel.member.node.me.id.hex(),
