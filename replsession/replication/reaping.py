@@ -161,7 +161,7 @@ class Reaper:
             return None
         if record.access.member == self.requests.me and record.access_sent < record.accessed:
             # Nobody knows of it yet, and others may judge by that notice as well.
-            self.requests.announced[over.key] = None
+            self.requests.announced[over.key] = record.access, record.accessed
             record.access_sent = now
         return Access(over.key, record.access, now - record.accessed)
 

@@ -57,8 +57,8 @@ class Requests:
     freshness: Freshness
     principals: Principals
     announce_at: float
-    announced: dict[Key, None] = field(default_factory=dict)
-    """Sessions whose access is to be announced."""
+    announced: dict[Key, tuple[Stamp, float]] = field(default_factory=dict)
+    """Sessions whose access is to be announced: the latest one here, and when it was made."""
 
     def open(
         self,
@@ -211,7 +211,9 @@ class Requests:
         idle = now - record.access_sent
         if idle >= self.timing.access_interval_s or idle >= announce_every(limits, self.timing):
             record.access_sent = now
-            self.announced[record.key] = None
+            self.announced[record.key] = record.access, now
+        elif record.key in self.announced:
+            self.announced[record.key] = record.access, now
 
     def announce(self, now: float) -> None:
         """Send the collected accesses, if it is time."""
@@ -221,10 +223,11 @@ class Requests:
         most = ACCESSES_IN_MESSAGE_MAX * ACCESS_MESSAGES_AT_ONCE_MAX
         accesses: list[Access] = []
         for key in list(islice(self.announced, most)):
-            del self.announced[key]
+            # Not what the record names: that may be another member's by now.
+            access, made_at = self.announced.pop(key)
             record = self.store.peek(key)
             if record is not None and record.destroyed is None:
-                accesses.append(Access(key, record.access, now - record.accessed))
+                accesses.append(Access(key, access, now - made_at))
         if not len(self.peers):
             return
         self.metrics.accesses_sent += len(accesses)

@@ -137,6 +137,21 @@ def test_an_access_is_one_of_its_own_however_fresh_another_members_looks() -> No
     assert record.last_accessed == network.now
 
 
+def test_what_is_announced_is_the_access_here_though_another_one_came_meanwhile() -> None:
+    network, hand = member()
+    network.commit("m1", KEY, LIMITS, birth=True)
+    hand.acknowledge()
+    hand.live(TENTH_S)
+    read(network)
+    # By a clock that is ahead: a second older, and of the greater stamp.
+    hand.send(Accesses((Access(KEY, Stamp(1 << 62, NINE), 1.0),)))
+    hand.live(1.5)
+
+    ((access,),) = [message.accesses for message in hand.got(Accesses)]
+    assert access.access.member == some_id(1)
+    assert access.idle_s <= 1.0
+
+
 def test_a_commit_travels_as_a_delta_with_what_was_written() -> None:
     network, hand = member()
     network.commit("m1", KEY, {"x": b"\x01"}, birth=True)
@@ -358,7 +373,7 @@ def test_accesses_of_very_many_sessions_leave_in_several_messages() -> None:
     for number in range(ACCESSES_IN_MESSAGE_MAX + 20):
         key = Key("/shop", number.to_bytes(12, "big"))
         network.nodes["m1"].commit(Change(key, dict(LIMITS), birth=True), network.now)
-        network.nodes["m1"].requests.announced[key] = None
+        network.nodes["m1"].requests.announced[key] = Stamp(5 << 16, NINE), network.now
     network.input("m1", lambda node, now: None)
     hand.acknowledge()
     hand.live(0.5)

@@ -139,6 +139,19 @@ def _rule_4_notice_unanswered() -> list[Patch]:
     return [(Reaper, "_judge", silent)]
 
 
+def _rule_4_another_access_told() -> list[Patch]:
+    announce = Requests.announce
+
+    def what_is_named(self: Requests, now: float) -> None:
+        for key in self.announced:
+            record = self.store.peek(key)
+            if record is not None:
+                self.announced[key] = record.access, record.accessed
+        announce(self, now)
+
+    return [(Requests, "announce", what_is_named)]
+
+
 def _rule_4_first_access_untold() -> list[Patch]:
     from_delta = Record.from_delta
 
@@ -199,6 +212,7 @@ EXPIRY: dict[str, Callable[[], list[Patch]]] = {
     "rule_4_notice_obeyed": _rule_4_notice_obeyed,
     "rule_4_notice_unanswered": _rule_4_notice_unanswered,
     "rule_4_accesses_untold": _rule_4_accesses_untold,
+    "rule_4_another_access_told": _rule_4_another_access_told,
     "rule_4_first_access_untold": _rule_4_first_access_untold,
     "rule_4_accesses_elsewhere_stand_for_ours": _rule_4_accesses_elsewhere_stand_for_ours,
     "rule_7": _rule_7,

@@ -217,6 +217,9 @@ SCENARIOS: dict[str, Callable[[], None]] = {
     "rule_4_notice_unanswered": (
         expiry.TestAges().test_clocks_an_hour_apart_neither_lose_nor_prolong_a_session
     ),
+    "rule_4_another_access_told": (
+        expiry.TestAges().test_access_here_is_told_though_a_fast_clock_names_an_older_one
+    ),
     "rule_4_first_access_untold": (
         expiry.TestAges().test_first_access_here_is_told_however_fresh_the_session_looks
     ),

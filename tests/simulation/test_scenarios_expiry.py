@@ -132,6 +132,25 @@ class TestAges:
         until(cluster, 3.0 + IDLE_S + 1.0)
         assert a.node.metrics.sessions_expired == 0
 
+    def test_access_here_is_told_though_a_fast_clock_names_an_older_one(self) -> None:
+        skews_s = (0.6, 0.0)
+        cluster = Cluster(1, ("a", "b"), NodeConfig(timing=NO_REPAIR), skews_s=skews_s)
+        cluster.start_all()
+        a, b = members(cluster)
+        key, other = create_idle(a, IDLE_S), create(b)
+        until(cluster, 7.5)
+        # The next batch of b has to wait for a second after this one.
+        b.node.requests.announced[other] = held(b, other).access, b.now
+        b.post(lambda node, now: node.timer_fired(now))
+        cluster.network.slowed[cluster.host("a")] = 0.4
+        assert read(a, key) is not None
+        a.post(lambda node, now: node.timer_fired(now))
+        cluster.run(0.3)
+        assert read(b, key) is not None
+        cluster.run(1.5)
+        assert held(b, key).access.member == a.node.me.id
+        assert held(a, key).last_accessed - a.now == pytest.approx(-1.5, abs=0.1)
+
     def test_request_counts_though_an_access_elsewhere_looks_as_fresh(self) -> None:
         cluster = cluster_of("ab", timing=NO_REPAIR)
         a, b = members(cluster)
