@@ -25,6 +25,7 @@ from werkzeug.exceptions import ServiceUnavailable
 from werkzeug.http import dump_cookie
 from werkzeug.wrappers import Response as WerkzeugResponse
 
+from replsession.errors import ClusterStartError
 from replsession.web.application import Application, Arrived, Options, arrived
 from replsession.web.configured import ConfiguredApplication, ConfiguredSession
 from replsession.web.exchange import Exchange, Unavailable
@@ -37,7 +38,7 @@ from replsession.web.interface import (
     session_of,
     started,
 )
-from replsession.web.refusal import RETRY_AFTER_S, cookies_of, refuse
+from replsession.web.refusal import NOT_STARTED, RETRY_AFTER_S, cookies_of, refuse
 
 EXTENSION = "replsession"
 
@@ -104,8 +105,11 @@ class ReplicatedSession(SessionInterface):
         application = configured.application
         if application is None:
             return None
-        application.channel.ensure_started()
         scope: Scope = request.scope  # type: ignore[assignment]
+        try:
+            application.channel.ensure_started()
+        except ClusterStartError:
+            scope[REFUSED] = NOT_STARTED
         cookies = ConfiguredCookies(self, app, dump_cookie)
         exchange = _exchange(application, cookies, request)
         try:
