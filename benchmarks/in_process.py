@@ -13,12 +13,8 @@ rotation, and 1 or 16 requests in a turn of the loop.
 from __future__ import annotations
 
 import asyncio
-import gc
-import os
-import random
 import secrets
 import statistics
-import sys
 import time
 from collections.abc import Awaitable, Callable, MutableMapping
 from dataclasses import dataclass, field
@@ -31,9 +27,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from benchmarks.harness import SESSIONS, added, schedule, second_member
 from replsession import Cluster, SessionMiddleware
 
-SESSIONS = 16
 ANCHORS = {"rw": (0.30, 0.45), "ro": (0.20, 0.35)}
 """Ratio to Starlette's middleware: the goal in the long run, and the goal for now."""
 App = Callable[[Any, Any, Any], Awaitable[None]]
@@ -141,16 +137,6 @@ class Driver:
 async def run(rounds: int, requests: int) -> None:
     """Measure and print."""
     secret = secrets.token_urlsafe(32)
-    second = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        "benchmarks.member",
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        env={**os.environ, "BENCHMARK_SECRET": secret},
-    )
-    assert second.stdin is not None and second.stdout is not None
-    await second.stdout.readline()
     cluster = Cluster.local(member_name="first")
     ours = Driver(
         "replsession",
@@ -159,41 +145,28 @@ async def run(rounds: int, requests: int) -> None:
     theirs = Driver("starlette", _application([Middleware(CookieSessionMiddleware, secret)]))
     bare = Driver("bare", _application([]))
     channel = cluster.attach(secret, required=True)
-    await channel.start()
-    while not (channel.is_ready and cluster.members):
-        await asyncio.sleep(0.01)
-    for driver in (ours, theirs):
-        await driver.prepare()
-    await _rounds([bare, theirs, ours], rounds, requests)
-    while channel.metrics.deltas_acknowledged < channel.metrics.deltas_sent:
-        await asyncio.sleep(0.01)
-    _print(bare, theirs, ours)
-    print(f"\ndeltas sent {channel.metrics.deltas_sent}, frames {channel.metrics.frames_sent}")
-    second.stdin.close()
-    await second.wait()
+    with second_member(secret):
+        await channel.start()
+        while not (channel.is_ready and cluster.members):
+            await asyncio.sleep(0.01)
+        for driver in (ours, theirs):
+            await driver.prepare()
+        cases = [(path, at_once) for path in ("/rw", "/ro", "/style.css") for at_once in (1, 16)]
+        for driver, (path, at_once) in schedule([bare, theirs, ours], cases, rounds):
+            await driver.measure(path, at_once, requests)
+        while channel.metrics.deltas_acknowledged < channel.metrics.deltas_sent:
+            await asyncio.sleep(0.01)
+        _print(bare, theirs, ours)
+        print(f"\ndeltas sent {channel.metrics.deltas_sent}, frames {channel.metrics.frames_sent}")
     await channel.stop()
-
-
-async def _rounds(drivers: list[Driver], rounds: int, requests: int) -> None:
-    cases = [(path, at_once) for path in ("/rw", "/ro", "/style.css") for at_once in (1, 16)]
-    order = random.Random(1)
-    for number in range(rounds + 1):
-        for path, at_once in cases:
-            order.shuffle(drivers)
-            for driver in drivers:
-                gc.collect()
-                await driver.measure(path, at_once, requests)
-        if number == 0:
-            for driver in drivers:
-                driver.costs.clear()
 
 
 def _print(bare: Driver, theirs: Driver, ours: Driver) -> None:
     print("added processor time per request, µs: median of rounds (best)\n")
     print(f"{'case':<18}{'bare':>8}{'starlette':>18}{'replsession':>18}{'ratio':>8}  goal, now")
     for (path, at_once), base in bare.costs.items():
-        added_theirs = _added(theirs.costs[path, at_once], base)
-        added_ours = _added(ours.costs[path, at_once], base)
+        added_theirs = added(theirs.costs[path, at_once], base)
+        added_ours = added(ours.costs[path, at_once], base)
         pairs = zip(added_ours, added_theirs, strict=True)
         ratio = statistics.median(mine / other for mine, other in pairs)
         case = {"/rw": "rw", "/ro": "ro", "/style.css": "filtered"}[path]
@@ -205,7 +178,3 @@ def _print(bare: Driver, theirs: Driver, ours: Driver) -> None:
             f"{statistics.median(added_ours):>10.1f} ({min(added_ours):5.1f})"
             f"{ratio:>8.2f}  {beside}"
         )
-
-
-def _added(costs: list[float], base: list[float]) -> list[float]:
-    return [cost - bare for cost, bare in zip(costs, base, strict=True)]

@@ -101,7 +101,8 @@ class ConfiguredApplication:
         self._config = config
         self._session_class = session_class
         self._options = dict(options)
-        self._read: tuple[Any, ...] = ()
+        self._keys: tuple[str, ...] = ()
+        self._read: list[Any] = []
         self._size = -1
         self._built: Application | None = None
         self._cluster: Cluster | None = None
@@ -118,14 +119,17 @@ class ConfiguredApplication:
         config = self._config
         if not config.get("SECRET_KEY"):
             return None
-        read = (
-            *(config.get(key) for key in _READ),
-            tuple(config.get("SECRET_KEY_FALLBACKS") or ()),
-        )
-        if self._built is None or read != self._read or len(config) != self._size:
+        # For each request: keys that are new, or that are there no more, show in the others.
+        is_same = len(config) == self._size and self._values() == self._read
+        if not is_same or self._built is None:
             self._built = self._build()
-            self._read, self._size = read, len(config)
+            self._keys = tuple(key for key in _READ if key in config)
+            self._read, self._size = self._values(), len(config)
         return self._built
+
+    def _values(self) -> list[Any]:
+        fallbacks = self._config.get("SECRET_KEY_FALLBACKS")
+        return [*map(self._config.get, self._keys), *(fallbacks or ())]
 
     @property
     def cluster(self) -> Cluster | None:
