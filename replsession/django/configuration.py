@@ -96,12 +96,6 @@ def made() -> Behind:
     if not isinstance(given, dict):
         raise ConfigError(SETTING, given, "a dict, such as {'CLUSTER': 'lan:shop'}")
     options = {_option(name): value for name, value in given.items()}
-    if options.get("url_tracking"):
-        raise ConfigError(
-            _named("url_tracking"),
-            options["url_tracking"],
-            "False: Django writes and reads its id in a cookie only",
-        )
     if isinstance(options.get("cluster"), str):
         options["cluster"] = _cluster(options["cluster"])
     if isinstance(options.get("listeners"), list | tuple):
@@ -110,9 +104,14 @@ def made() -> Behind:
     try:
         application = Application(secrets, settings.SESSION_COOKIE_AGE, **options)
         cookies = CookieWriter(settings.SESSION_COOKIE_NAME)
+        if application.url_tracking:
+            allowed = "False: Django writes and reads its id in a cookie only"
+            error = ConfigError("url_tracking", True, allowed)
+            is_ours = "url_tracking" in options
+            raise error if is_ours else options["cluster"].configuration.blamed(error)
     except ConfigError as error:
         raise ConfigError(_named(error.field), error.given, error.allowed) from None
-    return Behind(application, cookies, "max_inactive_interval" not in options, {})
+    return Behind(application, cookies, "max_inactive_interval" not in application.options, {})
 
 
 def _option(name: Any) -> str:

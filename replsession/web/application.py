@@ -7,8 +7,9 @@ world, and asks for an :class:`~replsession.web.exchange.Exchange` for each requ
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import Any, Literal, NamedTuple, TypedDict
+from collections.abc import Collection, Iterable, Sequence
+from functools import partial
+from typing import Any, Literal, NamedTuple, TypedDict, Unpack, cast
 from urllib.parse import quote
 
 from replsession.channel.channel import Channel
@@ -65,6 +66,8 @@ class Application:
         max_age: Seconds the browser keeps the cookie; None: until it ends. It is also the idle
             interval if the user gave it and no other.
         cluster: ``Cluster.local()`` by default; ``Cluster.lan("name")``; None: this process alone.
+            What one was read from, as by ``Cluster.from_toml``, may say all that follows as well;
+            what is given here counts.
         context: The application's name in the cluster; applications share sessions by it.
         max_inactive_interval: Seconds without a request after which a session is over. Unset:
             ``max_age`` if that was passed, else 1800; None: never.
@@ -89,6 +92,7 @@ class Application:
             is here with ``session.stale`` set, or ``error``: 503.
         session_class: What requests get, for front doors; not for users.
         channel: Of the same application with earlier settings, to go on with it; for front doors.
+        takes: Options that a cluster's file may say; for front doors.
 
     Raises:
         ConfigError: a value is not allowed; it names field, what was given and what is allowed.
@@ -98,6 +102,29 @@ class Application:
         self,
         secret_key: Any,
         max_age: int | None,
+        *,
+        session_class: type[Session] = Session,
+        channel: Channel | None = None,
+        takes: Collection[str] = tuple(Options.__annotations__),
+        **given: Unpack[Options],
+    ) -> None:
+        cluster = given.get("cluster", UNSET)
+        self.options = _merged(cluster, given, takes)
+        """What was given, and what the cluster's own configuration says beside that."""
+        make = partial(self._set_up, secret_key, max_age, session_class, channel)
+        try:
+            make(**self.options)
+        except ConfigError as error:
+            if error.field in given or not isinstance(cluster, Cluster):
+                raise
+            raise cluster.configuration.blamed(error) from None
+
+    def _set_up(
+        self,
+        secret_key: Any,
+        max_age: int | None,
+        session_class: type[Session],
+        channel: Channel | None,
         *,
         cluster: Cluster | Unset | None = UNSET,
         context: str = "/",
@@ -115,8 +142,6 @@ class Application:
         on_shortfall: Literal["error", "warn"] = "error",
         expected_members: int | None = None,
         stale: Literal["serve", "error"] = "serve",
-        session_class: type[Session] = Session,
-        channel: Channel | None = None,
     ) -> None:
         secrets = secrets_of(secret_key)
         check_context(context)
@@ -209,6 +234,12 @@ def arrived(
         else taken.raw_path.partition(b"?")[0].decode("latin-1")
     )
     return Arrived(taken.path, taken.raw_path, taken.token, Site(scheme, host, raw))
+
+
+def _merged(cluster: Cluster | Unset | None, given: Options, takes: Collection[str]) -> Options:
+    said = cluster.configuration.application if isinstance(cluster, Cluster) else {}
+    # A file says nothing but what `settings/configuration.py` knows, which a test compares.
+    return cast(Options, {**{name: said[name] for name in said if name in takes}, **given})
 
 
 def _channel(cluster: Cluster | Unset | None, secret: str, *, required: bool) -> Channel:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from replsession import Session
+from replsession import Cluster, ConfigError, Session
+from replsession.settings.configuration import Configuration
 from replsession.web.application import Application, Arrived, arrived
 from replsession.web.cookies import CookieWriter
 from replsession.web.exchange import Site
@@ -85,3 +86,42 @@ def test_the_policy_is_what_was_given() -> None:
     policy = behind.policy
     assert (policy.asked.concern, policy.asked.timeout_s) == ("all", 2.0)
     assert (policy.stale, policy.on_shortfall) == ("error", "warn")
+
+
+def read_from_a_file(**values: object) -> Cluster:
+    written = {name: f"shop.toml: {name}" for name in values}
+    return Cluster.described(Configuration({"cluster": "none", **values}, written))
+
+
+def test_what_the_file_of_a_cluster_says_holds_unless_it_is_given_as_well() -> None:
+    cluster = read_from_a_file(
+        context="/shop",
+        valve=[r".*\.css"],
+        concern="all",
+        stale="error",
+        max_inactive_interval=60,
+        max_sessions_per_principal=3,
+        url_tracking=True,
+    )
+    behind = Application("secret", 1209600, cluster=cluster, stale="serve", valve=None)
+    assert (behind.policy.asked.concern, behind.policy.stale) == ("all", "serve")
+    assert behind.manager.context == "/shop"
+    assert behind.manager.session_limits.idle_s == 60
+    assert (behind.valve.admits("/site.css"), behind.url_tracking) == (True, True)
+    assert behind.channel.sessions_max == {"/shop": 3}
+    assert behind.options["stale"] == "serve"
+
+    some = Application("secret", None, cluster=cluster, takes=["concern"])
+    assert (some.policy.asked.concern, some.manager.context) == ("all", "/")
+
+
+def test_an_error_is_told_where_it_stands() -> None:
+    cluster = read_from_a_file(concern="some", stale="error")
+    with pytest.raises(ConfigError, match=r"^shop\.toml: concern: got 'some'"):
+        Application("secret", None, cluster=cluster)
+    with pytest.raises(ConfigError, match=r"^stale: got 'never'"):
+        Application("secret", None, cluster=cluster, concern="one", stale="never")  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match=r"^secret_key: "):
+        Application("", None, cluster=cluster)
+    with pytest.raises(TypeError, match="concrn"):
+        Application("secret", None, concrn="one")  # type: ignore[call-arg]
