@@ -15,6 +15,7 @@ from typing import Any
 from replsession.channel import administration
 from replsession.channel.administration import SessionInfo
 from replsession.channel.channel import Channel
+from replsession.channel.log import LOGGER
 from replsession.channel.options import check_name, is_loopback, refuse_unknown, settings_of
 from replsession.config import (
     AUTO_BIND_PORTS,
@@ -29,7 +30,7 @@ from replsession.metrics import Metrics
 from replsession.security.keys import check_secret
 from replsession.session.principals import check_principal
 from replsession.settings import environment as variables
-from replsession.settings import toml
+from replsession.settings import server_xml, toml
 from replsession.settings.configuration import Configuration
 from replsession.settings.secrets import secret_of
 
@@ -89,6 +90,7 @@ class Cluster:
         name: str,
         *,
         secret: str | None = None,
+        domain: str | None = None,
         bind: str = "auto",
         port: int = RECEIVER_PORT,
         auto_bind: int = AUTO_BIND_PORTS,
@@ -107,6 +109,8 @@ class Cluster:
                 strangers.
             secret: At least 32 characters that nobody can guess, the same on all members. None
                 takes the middleware's ``secret_key``.
+            domain: A part of the cluster that keeps to itself: members of other domains are
+                strangers, as those of other names are, and the name is ``name/domain``.
             bind: Address or interface for the receiver; ``"auto"``: the source address that the
                 kernel picks for the multicast group, never a loopback address.
             port: First TCP port tried, 1 to 65535.
@@ -130,6 +134,7 @@ class Cluster:
                 name,
                 on_this_host=False,
                 secret=secret,
+                domain=domain,
                 bind=bind,
                 port=port,
                 auto_bind=auto_bind,
@@ -184,6 +189,22 @@ class Cluster:
         return cls.described(toml.read(path, table))
 
     @classmethod
+    def from_server_xml(cls, path: str | os.PathLike[str]) -> Cluster:
+        """
+        Return the cluster that Tomcat's ``server.xml`` describes; see docs/configuration.md.
+
+        Its secret is the key of an EncryptInterceptor, else the ``secret_key`` of the middleware.
+
+        Args:
+            path: Of the file, with one ``<Cluster>`` in it.
+
+        Raises:
+            ConfigError: there is something in the element that is not known, not allowed or not
+                supported; it names file and line. Or ``replsession[cli]`` is not installed.
+        """
+        return cls.described(server_xml.read(path))
+
+    @classmethod
     def described(cls, configuration: Configuration) -> Cluster:
         """
         Return the cluster of a configuration that was read; it keeps what is for applications.
@@ -208,6 +229,8 @@ class Cluster:
         except ConfigError as error:
             raise configuration.blamed(error) from None
         made.configuration = configuration
+        for remark in configuration.remarks:
+            LOGGER.info("%s", remark)
         return made
 
     @property

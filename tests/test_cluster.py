@@ -340,6 +340,22 @@ def test_a_file_describes_a_cluster(tmp_path: Path) -> None:
     assert local._settings == Cluster.local(port=4123)._settings
 
 
+def test_tomcats_server_xml_describes_a_cluster(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "replsession")
+    cluster = Cluster.from_server_xml(ROOT / "tests" / "settings" / "cluster.xml")
+    assert cluster._settings == Cluster.lan("shop")._settings
+    assert cluster.configuration.application["concern"] == "async"
+    assert "line 6, <Receiver> maxThreads: no meaning" in caplog.text
+    used_by(cluster, GOOD)
+    path = tmp_path / "server.xml"
+    text = (ROOT / "tests" / "settings" / "cluster.xml").read_text()
+    path.write_text(text.replace('dropTime="3000"', 'dropTime="900"'))
+    with pytest.raises(ConfigError, match=r"server.xml, line 5: <Membership> dropTime: got 0.9"):
+        Cluster.from_server_xml(path)
+
+
 def test_variables_win_over_the_file(tmp_path: Path) -> None:
     text = '[replsession]\ncluster = "lan:shop"\nsecret_file = "not there"\nport = 4123'
     path = str(described(tmp_path, text))

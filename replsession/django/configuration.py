@@ -35,6 +35,10 @@ _OF_DJANGO = {
 }
 
 
+_IN_COOKIE_ONLY = "False: Django writes and reads its id in a cookie only"
+_NOT_TOLD = "None: Django's requests are not told who served their session last"
+
+
 class Behind(NamedTuple):
     """What stands behind Django's session engine in this process."""
 
@@ -104,11 +108,14 @@ def made() -> Behind:
     try:
         application = Application(secrets, settings.SESSION_COOKIE_AGE, **options)
         cookies = CookieWriter(settings.SESSION_COOKIE_NAME)
-        if application.url_tracking:
-            allowed = "False: Django writes and reads its id in a cookie only"
-            error = ConfigError("url_tracking", True, allowed)
-            is_ours = "url_tracking" in options
-            raise error if is_ours else options["cluster"].configuration.blamed(error)
+        for option, wrong, allowed in (
+            ("url_tracking", application.url_tracking, _IN_COOKIE_ONLY),
+            ("primary_indicator", application.primary_indicator, _NOT_TOLD),
+        ):
+            if wrong:
+                error = ConfigError(option, wrong, allowed)
+                is_ours = option in options
+                raise error if is_ours else options["cluster"].configuration.blamed(error)
     except ConfigError as error:
         raise ConfigError(_named(error.field), error.given, error.allowed) from None
     return Behind(application, cookies, "max_inactive_interval" not in application.options, {})

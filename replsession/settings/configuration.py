@@ -92,6 +92,7 @@ def _is_switch(value: object) -> bool:
 
 
 TEXT: Final = Kind("a text", str, _is_text)
+TEXT_OR_NONE: Final = Kind("a text, or false for none", str, _is_text, True)
 WHOLE: Final = Kind("a whole number", int, _is_whole)
 WHOLE_OR_NONE: Final = Kind("a whole number, or false for none", int, _is_whole, True)
 SECONDS: Final = Kind("a number of seconds", float, _is_number)
@@ -109,6 +110,7 @@ GROUP: Final = Kind('a text such as "228.0.0.4:45564", or false for none', _grou
 MEMBER: Final[Mapping[str, Kind]] = {
     SECRET: TEXT,
     SECRET_FILE: TEXT,
+    "domain": TEXT,
     "bind": TEXT,
     "port": WHOLE,
     "auto_bind": WHOLE,
@@ -134,6 +136,7 @@ APPLICATION: Final[Mapping[str, Kind]] = {
     "on_shortfall": TEXT,
     "expected_members": WHOLE_OR_NONE,
     "stale": TEXT,
+    "primary_indicator": TEXT_OR_NONE,
 }
 """What concerns the application; what is no plain value, as its listeners, is given in code."""
 

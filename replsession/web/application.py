@@ -7,7 +7,7 @@ world, and asks for an :class:`~replsession.web.exchange.Exchange` for each requ
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, MutableMapping, Sequence
 from functools import partial
 from typing import Any, Literal, NamedTuple, TypedDict, Unpack, cast
 from urllib.parse import quote
@@ -27,6 +27,7 @@ from replsession.web.settings import (
     check_bound,
     check_choice,
     check_context,
+    check_name,
     check_switch,
     secrets_of,
     session_limits,
@@ -54,6 +55,7 @@ class Options(TypedDict, total=False):
     on_shortfall: Literal["error", "warn"]
     expected_members: int | None
     stale: Literal["serve", "error"]
+    primary_indicator: str | None
 
 
 class Application:
@@ -90,6 +92,9 @@ class Application:
             ``all``; None: as many as were seen.
         stale: When the client has seen more than this member can get within 250 ms: ``serve`` what
             is here with ``session.stale`` set, or ``error``: 503.
+        primary_indicator: Name under which the request's scope or environ says whether this member
+            had served its session last, if it found one; None: it does not. Source: Tomcat's
+            ``primaryIndicator``.
         session_class: What requests get, for front doors; not for users.
         channel: Of the same application with earlier settings, to go on with it; for front doors.
         takes: Options that a cluster's file may say; for front doors.
@@ -142,6 +147,7 @@ class Application:
         on_shortfall: Literal["error", "warn"] = "error",
         expected_members: int | None = None,
         stale: Literal["serve", "error"] = "serve",
+        primary_indicator: str | None = None,
     ) -> None:
         secrets = secrets_of(secret_key)
         check_context(context)
@@ -152,6 +158,7 @@ class Application:
         check_switch("required", required)
         check_choice("on_shortfall", on_shortfall, ("error", "warn"))
         check_choice("stale", stale, ("serve", "error"))
+        check_name("primary_indicator", primary_indicator)
         asked = check_concern(concern, ack_timeout_s, expected_members)
         self.policy = Policy(asked, on_shortfall, stale)
         self.url_tracking = url_tracking
@@ -170,6 +177,13 @@ class Application:
             expire_on_stop=expire_sessions_on_shutdown,
             sessions_max=max_sessions_per_principal,
         )
+        self.primary_indicator = primary_indicator
+        self.manager.tells_primary = primary_indicator is not None
+
+    def indicate(self, exchange: Exchange, scope: MutableMapping[str, Any]) -> None:
+        """Put into a request's scope whether this member had served its session last."""
+        if self.primary_indicator is not None and exchange.was_here is not None:
+            scope[self.primary_indicator] = exchange.was_here
 
     def exchange(
         self,

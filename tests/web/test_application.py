@@ -5,10 +5,12 @@ from __future__ import annotations
 import pytest
 
 from replsession import Cluster, ConfigError, Session
+from replsession.messages import Deltas
 from replsession.settings.configuration import Configuration
 from replsession.web.application import Application, Arrived, arrived
 from replsession.web.cookies import CookieWriter
-from replsession.web.exchange import Site
+from replsession.web.exchange import Exchange, Site
+from tests.web.wired import CLUSTER_SECRET, Wired
 
 TOKEN = "some.token"
 
@@ -125,3 +127,57 @@ def test_an_error_is_told_where_it_stands() -> None:
         Application("", None, cluster=cluster)
     with pytest.raises(TypeError, match="concrn"):
         Application("secret", None, concrn="one")  # type: ignore[call-arg]
+
+
+def committed(exchange: Exchange) -> list[tuple[bytes, bytes]]:
+    """Return the headers of the request that follows."""
+    headers: list[tuple[bytes, bytes]] = []
+    assert exchange.start(headers) is None
+    cookies = [value for name, value in headers if name == b"set-cookie"]
+    return [(b"cookie", cookies[0].partition(b";")[0])]
+
+
+def test_a_request_may_be_told_whether_its_session_was_served_here_last(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    wired = Wired(monkeypatch, 1, 2)
+    one, two = (
+        Application(CLUSTER_SECRET, None, cluster=wired.clusters[name], primary_indicator="primary")
+        for name in ("m1", "m2")
+    )
+    headers: list[tuple[bytes, bytes]] = []
+    told: list[object] = []
+    for behind in (one, one, two, two, one):
+        exchange = behind.exchange(cookies(), headers, "/")
+        assert exchange.waiter is None
+        scope: dict[str, object] = {}
+        behind.indicate(exchange, scope)
+        told.append(scope.get("primary", "nothing"))
+        exchange.session["n"] = exchange.session.get("n", 0) + 1
+        headers = committed(exchange)
+        wired.network.run(1.0)
+    assert told == ["nothing", True, False, True, False]
+
+    silent = Application(CLUSTER_SECRET, None, cluster=wired.clusters["m1"])
+    exchange = silent.exchange(cookies(), headers, "/")
+    scope = {}
+    silent.indicate(exchange, scope)
+    assert scope == {}
+    with pytest.raises(ConfigError, match="primary_indicator"):
+        application(primary_indicator="")
+
+
+def test_also_after_a_wait_for_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    wired = Wired(monkeypatch, 1, 2)
+    wired.network.hold("m1", Deltas)
+    one, two = (
+        Application(CLUSTER_SECRET, None, cluster=wired.clusters[name], primary_indicator="primary")
+        for name in ("m1", "m2")
+    )
+    first = one.exchange(cookies(), [], "/")
+    first.session["n"] = 1
+    exchange = two.exchange(cookies(), committed(first), "/")
+    assert exchange.waiter is not None
+    wired.network.run(1.0)
+    exchange.go_on()
+    assert (exchange.session["n"], exchange.was_here) == (1, False)
