@@ -81,7 +81,9 @@ _MANAGER: Final = {
         "a whole number of seconds",
     ),
     "maxActiveSessions": only(
-        "a login too many may end another one: `max_sessions_per_principal`", "-1", "-1"
+        "there is no bound on all; `max_sessions_per_principal` is one on those of a user",
+        "-1",
+        "-1",
     ),
     "sessionAttributeNameFilter": Attribute(
         NOT_SUPPORTED, "every attribute is on every member", readers.refused, "not there yet"
@@ -197,7 +199,7 @@ VALVES: Final = {
         {
             "filter": Attribute(
                 SAME,
-                "`valve`; without it, pictures, scripts and styles as below",
+                "`valve`; without it, the one of Tomcat's documentation",
                 readers.pattern("valve"),
                 "regular expressions that Python has as well, with semicolons between them",
             ),

@@ -40,7 +40,7 @@ MEMBERSHIPS: Final = {
             ),
             "dropTime": _DROP,
             "bind": Attribute(
-                SAME, "`bind`, if the Receiver says auto", readers.as_is("mcast_bind")
+                SAME, "`bind`, where the Receiver says auto", readers.as_is("mcast_bind")
             ),
             "ttl": only(
                 "heartbeats stay in this network; members beyond a router are found as `seeds`",
