@@ -103,6 +103,7 @@ class SessionMiddleware:
                 await refuse(scope, send, str(why), exchange.refusal_headers())
                 return
         scope["session"] = exchange.session
+        self._behind.indicate(exchange, scope)
         is_refused = False
 
         async def send_with_session(message: Message) -> None:

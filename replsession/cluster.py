@@ -15,6 +15,7 @@ from typing import Any
 from replsession.channel import administration
 from replsession.channel.administration import SessionInfo
 from replsession.channel.channel import Channel
+from replsession.channel.log import LOGGER
 from replsession.channel.options import check_name, is_loopback, refuse_unknown, settings_of
 from replsession.config import (
     AUTO_BIND_PORTS,
@@ -28,6 +29,10 @@ from replsession.errors import ConfigError, SessionError
 from replsession.metrics import Metrics
 from replsession.security.keys import check_secret
 from replsession.session.principals import check_principal
+from replsession.settings import environment as variables
+from replsession.settings import server_xml, toml
+from replsession.settings.configuration import Configuration
+from replsession.settings.secrets import secret_of
 
 _TIMING = Timing()
 LOCAL_NAME = "local"
@@ -35,7 +40,7 @@ LOCAL_NAME = "local"
 
 class Cluster:
     """
-    A cluster to belong to. Use :meth:`local`, :meth:`lan` or :meth:`from_env`.
+    A cluster to belong to. Use :meth:`local`, :meth:`lan` or :meth:`from_toml` and the others.
 
     ::
 
@@ -44,12 +49,15 @@ class Cluster:
         cluster=None                   one process alone
     """
 
-    def __init__(self, settings: ClusterSettings) -> None:
+    def __init__(self, settings: ClusterSettings | None) -> None:
         self._settings = settings
         self._channel: Channel | None = None
+        self.configuration = Configuration()
+        """Of the place that this cluster was read from, with what it says of applications."""
 
     def __repr__(self) -> str:
-        return f"Cluster({self._settings.name!r}, {self.state})"
+        name = "none" if self._settings is None else self._settings.name
+        return f"Cluster({name!r}, {self.state})"
 
     @classmethod
     def local(cls, **options: Any) -> Cluster:
@@ -82,6 +90,7 @@ class Cluster:
         name: str,
         *,
         secret: str | None = None,
+        domain: str | None = None,
         bind: str = "auto",
         port: int = RECEIVER_PORT,
         auto_bind: int = AUTO_BIND_PORTS,
@@ -100,6 +109,8 @@ class Cluster:
                 strangers.
             secret: At least 32 characters that nobody can guess, the same on all members. None
                 takes the middleware's ``secret_key``.
+            domain: A part of the cluster that keeps to itself: members of other domains are
+                strangers, as those of other names are, and the name is ``name/domain``.
             bind: Address or interface for the receiver; ``"auto"``: the source address that the
                 kernel picks for the multicast group, never a loopback address.
             port: First TCP port tried, 1 to 65535.
@@ -123,6 +134,7 @@ class Cluster:
                 name,
                 on_this_host=False,
                 secret=secret,
+                domain=domain,
                 bind=bind,
                 port=port,
                 auto_bind=auto_bind,
@@ -141,9 +153,10 @@ class Cluster:
         Return the cluster that the environment describes; None for ``REPLSESSION_CLUSTER=none``.
 
         ``REPLSESSION_CLUSTER`` (``local``, the default; ``lan:NAME``; ``none``),
-        ``REPLSESSION_SECRET``, ``REPLSESSION_BIND`` (address or interface), ``REPLSESSION_PORT``,
-        ``REPLSESSION_MEMBER_NAME``, ``REPLSESSION_SEEDS`` (with commas between them). An empty one
-        is as one that is not set.
+        ``REPLSESSION_SECRET`` or ``REPLSESSION_SECRET_FILE``, ``REPLSESSION_BIND`` (address or
+        interface), ``REPLSESSION_PORT``, ``REPLSESSION_SEEDS`` (with commas between them), and so
+        on: every name of a TOML file, in capitals. An empty one is as one that is not set.
+        ``REPLSESSION_CONFIG`` is the path of a TOML file, over which the variables win.
 
         Args:
             environment: Variables to read; None: those of the process.
@@ -152,26 +165,73 @@ class Cluster:
             ConfigError: a variable has a value that is not allowed; it names the variable.
         """
         env = os.environ if environment is None else environment
-        options: dict[str, Any] = {
-            option: env[variable] for option, variable in _VARIABLES.items() if env.get(variable)
-        }
-        kind = options.pop("name", "local")
-        if "port" in options:
-            options["port"] = _integer(_VARIABLES["port"], options["port"])
-        if "seeds" in options:
-            parts = [part.strip() for part in options["seeds"].split(",")]
-            options["seeds"] = tuple(part for part in parts if part)
+        said = variables.read(env)
+        if path := env.get(variables.CONFIG):
+            said = toml.read(path).under(said)
+        is_none = said.values.get("cluster") == "none" and not said.application
+        return None if is_none else cls.described(said)
+
+    @classmethod
+    def from_toml(cls, path: str | os.PathLike[str], table: str = toml.TABLE) -> Cluster:
+        """
+        Return the cluster that a TOML file describes; see docs/configuration.md.
+
+        What the file says of applications holds for each that uses this cluster, unless it is given
+        to its middleware as well.
+
+        Args:
+            path: Of the file; paths in it are relative to it.
+            table: Its table that is meant, such as ``tool.replsession``.
+
+        Raises:
+            ConfigError: the file says what is not known or not allowed; it names file and key.
+        """
+        return cls.described(toml.read(path, table))
+
+    @classmethod
+    def from_server_xml(cls, path: str | os.PathLike[str]) -> Cluster:
+        """
+        Return the cluster that Tomcat's ``server.xml`` describes; see docs/configuration.md.
+
+        Its secret is the key of an EncryptInterceptor, else the ``secret_key`` of the middleware.
+
+        Args:
+            path: Of the file, with one ``<Cluster>`` in it.
+
+        Raises:
+            ConfigError: there is something in the element that is not known, not allowed or not
+                supported; it names file and line. Or ``replsession[cli]`` is not installed.
+        """
+        return cls.described(server_xml.read(path))
+
+    @classmethod
+    def described(cls, configuration: Configuration) -> Cluster:
+        """
+        Return the cluster of a configuration that was read; it keeps what is for applications.
+
+        Raises:
+            ConfigError: a value is not allowed; it says where that stands.
+        """
+        options = configuration.member
+        kind = configuration.values.get("cluster", "local")
+        options.pop("secret_file", None)
         try:
+            if (secret := secret_of(configuration)) is not None:
+                options["secret"] = secret
             if kind == "none":
-                return None
-            if kind == "local":
-                return cls.local(**options)
-            if kind.startswith("lan:"):
-                return cls.lan(kind.removeprefix("lan:"), **options)
+                made = cls(None)
+            elif kind == "local":
+                made = cls.local(**options)
+            elif kind.startswith("lan:"):
+                made = cls.lan(kind.removeprefix("lan:"), **options)
+            else:
+                raise ConfigError("cluster", kind, "local, lan:NAME, or none")
         except ConfigError as error:
-            field = _VARIABLES.get(error.field, error.field)
-            raise ConfigError(field, error.given, error.allowed) from None
-        raise ConfigError(_VARIABLES["name"], kind, "local, lan:NAME, or none")
+            raise configuration.blamed(error) from None
+        made.configuration = configuration
+        for remark in configuration.remarks:
+            LOGGER.info("%s", remark)
+        return made
 
     def start(self) -> None:
         """
@@ -211,7 +271,7 @@ class Cluster:
         """Name of this process's member; final once the cluster has started."""
         if self._channel is not None:
             return self._channel.member.node.me.name
-        return self._settings.member_name or ""
+        return (self._settings and self._settings.member_name) or ""
 
     @property
     def members(self) -> tuple[str, ...]:
@@ -299,11 +359,15 @@ class Cluster:
             ConfigError: the secret will not do, or another application brought another one.
         """
         settings = self._settings
-        if settings.secret is None:
+        if settings is None:
+            self._channel = self._channel or Channel(None)
+            return self._channel
+        has_own = settings.secret is not None
+        if not has_own:
             settings = replace(settings, secret=secret_key)
         if not settings.on_this_host:
             assert settings.secret is not None
-            check_secret(settings.secret, "secret" if self._settings.secret else "secret_key")
+            check_secret(settings.secret, "secret" if has_own else "secret_key")
         if self._channel is not None:
             if self._channel.settings != settings:
                 raise ConfigError(
@@ -323,24 +387,8 @@ class Cluster:
 
 _local_channels: dict[ClusterSettings, Channel] = {}
 
-_VARIABLES = {
-    "name": "REPLSESSION_CLUSTER",
-    "secret": "REPLSESSION_SECRET",
-    "bind": "REPLSESSION_BIND",
-    "port": "REPLSESSION_PORT",
-    "member_name": "REPLSESSION_MEMBER_NAME",
-    "seeds": "REPLSESSION_SEEDS",
-}
-
 
 def _contexts(channel: Channel, context: str | None) -> list[str]:
     if context is not None:
         return [context]
     return sorted({*channel.contexts, *administration.contexts(channel.member)})
-
-
-def _integer(field: str, text: str) -> int:
-    try:
-        return int(text)
-    except ValueError:
-        raise ConfigError(field, text, "a whole number") from None

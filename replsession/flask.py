@@ -116,6 +116,7 @@ class ReplicatedSession(SessionInterface):
         session = session_of(exchange, FlaskSession)
         cookies.session = session
         environ[EXCHANGE] = exchange
+        application.indicate(exchange, environ)
         return session
 
     def save_session(self, app: Flask, session: SessionMixin, response: Response) -> None:

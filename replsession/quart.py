@@ -125,6 +125,7 @@ class ReplicatedSession(SessionInterface):
         session = session_of(exchange, QuartSession)
         cookies.session = session
         scope[EXCHANGE] = exchange
+        application.indicate(exchange, scope)
         return session
 
     async def save_session(

@@ -140,6 +140,7 @@ class SessionMiddleware:
         except Unavailable as why:
             return [response.refuse(str(why), exchange.refusal_headers())]
         environ[self.environ_key] = environ[BEAKER_KEY] = exchange.session
+        self._behind.indicate(exchange, environ)
         return response.of(self.app, environ)
 
     def _is_started(self) -> bool:

@@ -19,7 +19,7 @@ from replsession import (
 )
 from replsession.channel import member as member_module
 from replsession.web.valve import Valve
-from tests.browser import Application, Browser, Receive, Send, site
+from tests.browser import Application, Browser, Message, Receive, Send, site
 from tests.channel.running import free_port, some_group
 from tests.web.rooms import name_of, without_seen
 from tests.web.test_manager import Clock
@@ -620,3 +620,18 @@ async def test_how_long_a_session_lives(
     token = await born(middleware)
     clock.ahead_s = ahead_s
     assert (await Browser(middleware, token).get()).json() == ({"n": 1} if lives else {})
+
+
+async def test_the_scope_says_whether_the_session_was_served_here_last() -> None:
+    told: list[object] = []
+
+    async def app(scope: Message, receive: Receive, send: Send) -> None:
+        told.append(scope.get("primary"))
+        scope["session"]["n"] = 1
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body"})
+
+    browser = Browser(SessionMiddleware(app, "short", cluster=None, primary_indicator="primary"))
+    await browser.get("/")
+    await browser.get("/")
+    assert told == [None, True]

@@ -308,6 +308,95 @@ def test_the_environment_may_say_that_there_is_none() -> None:
     assert Cluster.from_env({"REPLSESSION_CLUSTER": "none", "REPLSESSION_SECRET": "s"}) is None
 
 
+def test_none_with_something_for_applications_is_one_process_alone() -> None:
+    cluster = Cluster.from_env({"REPLSESSION_CLUSTER": "none", "REPLSESSION_CONTEXT": "/shop"})
+    assert cluster is not None
+    assert (repr(cluster), cluster.member_name) == ("Cluster('none', not started)", "")
+    first, second = used_by(cluster), used_by(cluster, "another", context="/other")
+    assert first._channel is second._channel
+    assert list(first._channel.contexts) == ["/shop", "/other"]
+    assert (repr(cluster), cluster.is_ready) == ("Cluster('none', ready)", True)
+
+
+def described(folder: Path, text: str, mode: int = 0o600) -> Path:
+    path = folder / "replsession.toml"
+    path.write_text(text)
+    path.chmod(mode)
+    return path
+
+
+def test_a_file_describes_a_cluster(tmp_path: Path) -> None:
+    text = '[replsession]\ncluster = "lan:shop"\nsecret_file = "s"\nport = 4123\nstale = "error"'
+    path = described(tmp_path, text)
+    (tmp_path / "s").write_text(GOOD)
+    (tmp_path / "s").chmod(0o600)
+    expected = Cluster.lan("shop", secret=GOOD, port=4123)
+    for cluster in (Cluster.from_toml(path), Cluster.from_env({"REPLSESSION_CONFIG": str(path)})):
+        assert cluster is not None
+        assert cluster._settings == expected._settings
+        assert cluster.configuration.application == {"stale": "error"}
+    path = described(tmp_path, "[tool.replsession]\nport = 4123")
+    local = Cluster.from_toml(path, "tool.replsession")
+    assert local._settings == Cluster.local(port=4123)._settings
+
+
+def test_tomcats_server_xml_describes_a_cluster(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "replsession")
+    cluster = Cluster.from_server_xml(ROOT / "tests" / "settings" / "cluster.xml")
+    assert cluster._settings == Cluster.lan("shop")._settings
+    assert cluster.configuration.application["concern"] == "async"
+    assert "line 6, <Receiver> maxThreads: no meaning" in caplog.text
+    used_by(cluster, GOOD)
+    path = tmp_path / "server.xml"
+    text = (ROOT / "tests" / "settings" / "cluster.xml").read_text()
+    path.write_text(text.replace('dropTime="3000"', 'dropTime="900"'))
+    with pytest.raises(ConfigError, match=r"server.xml, line 5: <Membership> dropTime: got 0.9"):
+        Cluster.from_server_xml(path)
+
+
+def test_variables_win_over_the_file(tmp_path: Path) -> None:
+    text = '[replsession]\ncluster = "lan:shop"\nsecret_file = "not there"\nport = 4123'
+    path = str(described(tmp_path, text))
+    cluster = Cluster.from_env(
+        {
+            "REPLSESSION_CONFIG": path,
+            "REPLSESSION_CLUSTER": "local",
+            "REPLSESSION_SECRET": "s",
+            "REPLSESSION_DROP_AFTER_S": "5",
+        }
+    )
+    assert cluster is not None
+    expected = Cluster.local(secret="s", port=4123, drop_after_s=5.0)
+    assert cluster._settings == expected._settings
+    none = {"REPLSESSION_CONFIG": path, "REPLSESSION_CLUSTER": "none"}
+    assert Cluster.from_env({**none, "REPLSESSION_SECRET": "s"}) is None
+
+
+@pytest.mark.parametrize(
+    ("lines", "key"),
+    [
+        ('cluster = "lan:"', "cluster"),
+        ('cluster = "wan"', "cluster"),
+        ('bind = "0.0.0.0"', "bind"),
+        ('cluster = "lan:shop"\nsecret = "hush-hush"', "secret"),
+        ('cluster = "lan:shop"\nsecret_file = "replsession.toml"', "secret_file"),
+        ('secret = "s"\nsecret_file = "s"', "secret_file"),
+        ("drop_after_s = 0.5", "drop_after_s"),
+        ('multicast = "10.0.0.1:45564"', "multicast"),
+    ],
+)
+def test_what_a_file_must_not_say_is_told_where_it_stands(
+    tmp_path: Path, lines: str, key: str
+) -> None:
+    path = described(tmp_path, f"[replsession]\n{lines}")
+    with pytest.raises(ConfigError) as caught:
+        Cluster.from_toml(path)
+    assert caught.value.field == f"{path}: {key}"
+    assert HUSH not in str(caught.value)
+
+
 @pytest.mark.parametrize(
     ("environment", "field", "given"),
     [

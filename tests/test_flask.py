@@ -641,3 +641,13 @@ def test_a_joiner_without_state_begins_no_session(monkeypatch: pytest.MonkeyPatc
     assert "still receiving" in answer.text
     assert (answer.headers["Retry-After"], cookie_of(answer)) == ("1", None)
     assert members.cookie == before
+
+
+def test_the_environ_says_whether_the_session_was_served_here_last() -> None:
+    app = made(REPLSESSION_PRIMARY_INDICATOR="primary")
+    told: list[object] = []
+    app.before_request(lambda: told.append(flask.request.environ.get("primary")))
+    client = app.test_client()
+    client.get("/counter")
+    client.get("/counter")
+    assert told == [None, True]

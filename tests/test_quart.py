@@ -327,3 +327,17 @@ async def test_a_joiner_without_state_begins_no_session(monkeypatch: pytest.Monk
     answer = await members.getting("m2", "/counter", run)
     assert (answer.status, answer.cookie) == (503, None)
     assert b"still receiving" in answer.body
+
+
+async def test_the_scope_says_whether_the_session_was_served_here_last() -> None:
+    app = made(REPLSESSION_PRIMARY_INDICATOR="primary")
+    told: list[object] = []
+
+    @app.before_request
+    async def tell() -> None:
+        told.append(cast("Any", quart.request.scope).get("primary"))
+
+    browser = Browser(asgi(app))
+    await browser.get("/counter")
+    await browser.get("/counter")
+    assert told == [None, True]

@@ -703,3 +703,18 @@ def test_a_filtered_path_does_no_session_work_until_it_is_touched(door: Door) ->
     door.middleware.app = wsgi_site(counter)
     assert door.browser.get("/logo.png").json() == {"n": 2}
     assert door.middleware._behind.manager.metrics.writes_on_filtered_paths == 1
+
+
+def test_the_environ_says_whether_the_session_was_served_here_last() -> None:
+    told: list[object] = []
+
+    def app(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        told.append(environ.get("primary"))
+        environ[KEY]["n"] = 1
+        start_response("200 OK", PLAIN)
+        return [b""]
+
+    browser = WsgiBrowser(alone(app, primary_indicator="primary"))
+    browser.get("/")
+    browser.get("/")
+    assert told == [None, True]

@@ -158,6 +158,10 @@ class Channel:
             self._tell_alone(member)
         return loaded
 
+    def served_last(self, key: Key) -> bool:
+        """Tell whether this member served a session last; see :meth:`open`, which is an access."""
+        return (self._member or self._made_member()).served_last(key)
+
     def opened_at_last(self, identity: Identity, lookup: Lookup) -> Loaded | None:
         """Return what is here after a wait; see :meth:`LocalMember.opened_at_last`."""
         return (self._member or self._made_member()).opened_at_last(identity, lookup)

@@ -114,6 +114,12 @@ class LocalMember:
         self.wake()
         return waiter
 
+    def served_last(self, key: Key) -> bool:
+        """Tell whether this member served a session last, as far as it knows; this is no access."""
+        with self.lock:
+            record = self.node.store.peek(key)
+            return record is not None and record.access.member == self.node.writer
+
     def opened_at_last(self, identity: Identity, lookup: Lookup) -> Loaded | None:
         """
         Return what is here after a wait.

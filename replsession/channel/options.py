@@ -63,6 +63,7 @@ def settings_of(
     member_name: str | None = None,
     multicast: tuple[str, int] | None = (MULTICAST_GROUP, MULTICAST_PORT),
     seeds: tuple[str, ...] = (),
+    domain: str | None = None,
     **timing: float,
 ) -> ClusterSettings:
     """
@@ -87,7 +88,7 @@ def settings_of(
     if not on_this_host and secret is not None:
         check_secret(secret)
     return ClusterSettings(
-        name,
+        _whole_name(name, domain),
         secret,
         bind,
         port,
@@ -98,6 +99,17 @@ def settings_of(
         NodeConfig(timing=Timing(**timing)),
         seeds,
     )
+
+
+def _whole_name(name: str, domain: str | None) -> str:
+    if domain is None:
+        return name
+    check_name("domain", domain)
+    whole = f"{name}/{domain}"
+    if "/" in domain or len(whole) > NAME_CHARACTERS_MAX:
+        allowed = f"a name without '/', {NAME_CHARACTERS_MAX - 1} characters with the cluster's"
+        raise ConfigError("domain", domain, allowed)
+    return whole
 
 
 def check_name(field: str, name: object) -> None:

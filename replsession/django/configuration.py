@@ -35,6 +35,10 @@ _OF_DJANGO = {
 }
 
 
+_IN_COOKIE_ONLY = "False: Django writes and reads its id in a cookie only"
+_NOT_TOLD = "None: Django's requests are not told who served their session last"
+
+
 class Behind(NamedTuple):
     """What stands behind Django's session engine in this process."""
 
@@ -96,12 +100,6 @@ def made() -> Behind:
     if not isinstance(given, dict):
         raise ConfigError(SETTING, given, "a dict, such as {'CLUSTER': 'lan:shop'}")
     options = {_option(name): value for name, value in given.items()}
-    if options.get("url_tracking"):
-        raise ConfigError(
-            _named("url_tracking"),
-            options["url_tracking"],
-            "False: Django writes and reads its id in a cookie only",
-        )
     if isinstance(options.get("cluster"), str):
         options["cluster"] = _cluster(options["cluster"])
     if isinstance(options.get("listeners"), list | tuple):
@@ -110,9 +108,17 @@ def made() -> Behind:
     try:
         application = Application(secrets, settings.SESSION_COOKIE_AGE, **options)
         cookies = CookieWriter(settings.SESSION_COOKIE_NAME)
+        for option, wrong, allowed in (
+            ("url_tracking", application.url_tracking, _IN_COOKIE_ONLY),
+            ("primary_indicator", application.primary_indicator, _NOT_TOLD),
+        ):
+            if wrong:
+                error = ConfigError(option, wrong, allowed)
+                is_ours = option in options
+                raise error if is_ours else options["cluster"].configuration.blamed(error)
     except ConfigError as error:
         raise ConfigError(_named(error.field), error.given, error.allowed) from None
-    return Behind(application, cookies, "max_inactive_interval" not in options, {})
+    return Behind(application, cookies, "max_inactive_interval" not in application.options, {})
 
 
 def _option(name: Any) -> str:

@@ -47,6 +47,8 @@ class Loaded(NamedTuple):
     """Whose session it is, if the application has said so."""
     held: Seen | None = None
     """What the client's token said, if it said anything."""
+    was_here: bool | None = None
+    """Whether this member had served the session last, as far as it knew; None: nobody asked."""
 
 
 class SessionContext(Protocol):

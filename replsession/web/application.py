@@ -7,8 +7,9 @@ world, and asks for an :class:`~replsession.web.exchange.Exchange` for each requ
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import Any, Literal, NamedTuple, TypedDict
+from collections.abc import Collection, Iterable, MutableMapping, Sequence
+from functools import partial
+from typing import Any, Literal, NamedTuple, TypedDict, Unpack, cast
 from urllib.parse import quote
 
 from replsession.channel.channel import Channel
@@ -26,6 +27,7 @@ from replsession.web.settings import (
     check_bound,
     check_choice,
     check_context,
+    check_name,
     check_switch,
     secrets_of,
     session_limits,
@@ -53,6 +55,7 @@ class Options(TypedDict, total=False):
     on_shortfall: Literal["error", "warn"]
     expected_members: int | None
     stale: Literal["serve", "error"]
+    primary_indicator: str | None
 
 
 class Application:
@@ -65,6 +68,8 @@ class Application:
         max_age: Seconds the browser keeps the cookie; None: until it ends. It is also the idle
             interval if the user gave it and no other.
         cluster: ``Cluster.local()`` by default; ``Cluster.lan("name")``; None: this process alone.
+            What one was read from, as by ``Cluster.from_toml``, may say all that follows as well;
+            what is given here counts.
         context: The application's name in the cluster; applications share sessions by it.
         max_inactive_interval: Seconds without a request after which a session is over. Unset:
             ``max_age`` if that was passed, else 1800; None: never.
@@ -87,8 +92,12 @@ class Application:
             ``all``; None: as many as were seen.
         stale: When the client has seen more than this member can get within 250 ms: ``serve`` what
             is here with ``session.stale`` set, or ``error``: 503.
+        primary_indicator: Name under which the request's scope or environ says whether this member
+            had served its session last, if it found one; None: it does not. Source: Tomcat's
+            ``primaryIndicator``.
         session_class: What requests get, for front doors; not for users.
         channel: Of the same application with earlier settings, to go on with it; for front doors.
+        takes: Options that a cluster's file may say; for front doors.
 
     Raises:
         ConfigError: a value is not allowed; it names field, what was given and what is allowed.
@@ -98,6 +107,29 @@ class Application:
         self,
         secret_key: Any,
         max_age: int | None,
+        *,
+        session_class: type[Session] = Session,
+        channel: Channel | None = None,
+        takes: Collection[str] = tuple(Options.__annotations__),
+        **given: Unpack[Options],
+    ) -> None:
+        cluster = given.get("cluster", UNSET)
+        self.options = _merged(cluster, given, takes)
+        """What was given, and what the cluster's own configuration says beside that."""
+        make = partial(self._set_up, secret_key, max_age, session_class, channel)
+        try:
+            make(**self.options)
+        except ConfigError as error:
+            if error.field in given or not isinstance(cluster, Cluster):
+                raise
+            raise cluster.configuration.blamed(error) from None
+
+    def _set_up(
+        self,
+        secret_key: Any,
+        max_age: int | None,
+        session_class: type[Session],
+        channel: Channel | None,
         *,
         cluster: Cluster | Unset | None = UNSET,
         context: str = "/",
@@ -115,8 +147,7 @@ class Application:
         on_shortfall: Literal["error", "warn"] = "error",
         expected_members: int | None = None,
         stale: Literal["serve", "error"] = "serve",
-        session_class: type[Session] = Session,
-        channel: Channel | None = None,
+        primary_indicator: str | None = None,
     ) -> None:
         secrets = secrets_of(secret_key)
         check_context(context)
@@ -127,6 +158,7 @@ class Application:
         check_switch("required", required)
         check_choice("on_shortfall", on_shortfall, ("error", "warn"))
         check_choice("stale", stale, ("serve", "error"))
+        check_name("primary_indicator", primary_indicator)
         asked = check_concern(concern, ack_timeout_s, expected_members)
         self.policy = Policy(asked, on_shortfall, stale)
         self.url_tracking = url_tracking
@@ -145,6 +177,13 @@ class Application:
             expire_on_stop=expire_sessions_on_shutdown,
             sessions_max=max_sessions_per_principal,
         )
+        self.primary_indicator = primary_indicator
+        self.manager.tells_primary = primary_indicator is not None
+
+    def indicate(self, exchange: Exchange, scope: MutableMapping[str, Any]) -> None:
+        """Put into a request's scope whether this member had served its session last."""
+        if self.primary_indicator is not None and exchange.was_here is not None:
+            scope[self.primary_indicator] = exchange.was_here
 
     def exchange(
         self,
@@ -209,6 +248,12 @@ def arrived(
         else taken.raw_path.partition(b"?")[0].decode("latin-1")
     )
     return Arrived(taken.path, taken.raw_path, taken.token, Site(scheme, host, raw))
+
+
+def _merged(cluster: Cluster | Unset | None, given: Options, takes: Collection[str]) -> Options:
+    said = cluster.configuration.application if isinstance(cluster, Cluster) else {}
+    # A file says nothing but what `settings/configuration.py` knows, which a test compares.
+    return cast(Options, {**{name: said[name] for name in said if name in takes}, **given})
 
 
 def _channel(cluster: Cluster | Unset | None, secret: str, *, required: bool) -> Channel:

@@ -29,7 +29,15 @@ IDLE_MIN_S = 0.001
 """For a lifetime of zero, which means that a session is over at the next request."""
 
 _OPTIONS = tuple(Options.__annotations__)
-_CLUSTER_VARIABLES = ("SECRET", "BIND", "PORT", "MEMBER_NAME", "SEEDS")
+_CLUSTER_VARIABLES = (
+    "CONFIG",
+    "SECRET",
+    "SECRET_FILE",
+    "BIND",
+    "PORT",
+    "MEMBER_NAME",
+    "SEEDS",
+)
 """What stands beside a cluster that is given as a text, as in the environment."""
 _KNOWN = (*(option.upper() for option in _OPTIONS), *_CLUSTER_VARIABLES)
 
@@ -146,7 +154,10 @@ class ConfiguredApplication:
             for option in _OPTIONS
             if PREFIX + option.upper() in config
         }
-        options["cluster"] = cluster = self._handle(options.get("cluster", LOCAL))
+        is_in_file = config.get(PREFIX + "CONFIG") is not None
+        options["cluster"] = cluster = self._handle(
+            options.get("cluster", "" if is_in_file else LOCAL)
+        )
         secrets = [_text(config["SECRET_KEY"])]
         secrets += map(_text, config.get("SECRET_KEY_FALLBACKS") or ())
         before = self._built
@@ -159,7 +170,7 @@ class ConfiguredApplication:
         except ConfigError as error:
             raise ConfigError(_key(error.field), error.given, error.allowed) from None
         idle_s = built.manager.session_limits.idle_s
-        is_given = "max_inactive_interval" in options
+        is_given = "max_inactive_interval" in built.options
         cls._idle_s = (idle_s, idle_s if is_given else _seconds(config))
         self._cluster = cluster
         return built

@@ -99,6 +99,7 @@ class Exchange:
         "is_filtered",
         "is_started",
         "session",
+        "was_here",
     )
 
     def __init__(
@@ -131,6 +132,7 @@ class Exchange:
         self._held: Seen | None = None
         self.is_filtered = is_filtered
         self.is_started = False
+        self.was_here: bool | None = None
         if is_filtered:
             manager.metrics.requests_filtered += 1
             self.session = session_class.lazy(self)
@@ -194,9 +196,8 @@ class Exchange:
         self._came_in_url = found is not None and in_url
         if found is not None:
             # Also if an earlier token of the request came to nothing.
-            self._stale = found.stale
-            self._news = found.news
-            self._held = found.held
+            self._stale, self._news, self._held = found.stale, found.news, found.held
+            self.was_here = found.was_here
         return found
 
     def _found_at_last(self) -> Loaded | None:

@@ -51,6 +51,8 @@ class Pending(NamedTuple):
     identity: Identity
     rest: Sequence[str]
     """Further tokens of the request, if this one comes to nothing."""
+    was_here: bool | None = None
+    """As of :class:`Loaded`, before the wait."""
 
 
 class Manager:
@@ -84,6 +86,8 @@ class Manager:
         self.context = context
         self.session_limits = session_limits
         self.limits = Limits()
+        self.tells_primary = False
+        """Whether it is looked up for each request if this member had served its session last."""
         self._signer = TokenSigner(secrets, self._read)
         self._listeners = listeners
         self._is_heard = bool(listeners)
@@ -143,11 +147,15 @@ class Manager:
         return self._open(*verified, ())
 
     def _open(self, identity: Identity, seen: Seen, rest: Sequence[str]) -> Loaded | Pending | None:
+        # Before it is opened, which makes this member the last one.
+        was_here = self.channel.served_last(identity.key) if self.tells_primary else None
         loaded = self.channel.open(identity, seen)
         if isinstance(loaded, Waiter):
-            return Pending(loaded, identity, rest)
+            return Pending(loaded, identity, rest, was_here)
         if loaded is None:
             self.metrics.tokens_unknown += 1
+        elif was_here is not None:
+            return loaded._replace(was_here=was_here)
         return loaded
 
     def found_at_last(self, pending: Pending) -> Loaded | Pending | None:
@@ -159,7 +167,7 @@ class Manager:
         """
         loaded = self.channel.opened_at_last(pending.identity, pending.waiter.lookup)
         if loaded is not None:
-            return loaded
+            return loaded._replace(was_here=pending.was_here)
         self.metrics.tokens_unknown += 1
         return self.find(pending.rest)
 

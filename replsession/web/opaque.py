@@ -76,7 +76,9 @@ class OpaqueStore:
     """
 
     def __init__(self, secret_key: Any, context: str, **options: Unpack[StoreOptions]) -> None:
-        application = Application(secret_key, None, context=context, **options)
+        # A bound on the sessions of a principal, or an end at shutdown, is not meant for values.
+        takes = tuple(StoreOptions.__annotations__)
+        application = Application(secret_key, None, takes=takes, context=context, **options)
         self.channel = application.channel
         self._context = context
         self._manager = application.manager

@@ -109,6 +109,12 @@ def check_choice(field: str, value: Any, choices: tuple[str, ...]) -> None:
         raise ConfigError(field, value, " or ".join(map(repr, choices)))
 
 
+def check_name(field: str, value: Any) -> None:
+    """Refuse what is neither a text with something in it, nor None."""
+    if value is not None and (not isinstance(value, str) or not value):
+        raise ConfigError(field, value, "a text that is not empty, or None")
+
+
 def check_bound(field: str, value: Any) -> None:
     """Refuse what is neither a whole number above 0, nor None for no bound."""
     if value is not None and (not is_number(value) or not isinstance(value, int) or value < 1):

@@ -31,6 +31,17 @@ def test_a_wrong_option_is_named(options: dict[str, Any], field: str) -> None:
     assert caught.value.field == field
 
 
+def test_a_domain_is_a_part_of_the_name() -> None:
+    def name_with(domain: str | None) -> str:
+        return settings_of("shop", on_this_host=False, domain=domain).name
+
+    assert (name_with(None), name_with("eu")) == ("shop", "shop/eu")
+    assert name_with("d" * 59) == "shop/" + "d" * 59
+    for wrong in ("", "a/b", "a\nb", "d" * 60):
+        with pytest.raises(ConfigError, match="domain"):
+            name_with(wrong)
+
+
 def test_a_secret_that_leaves_the_host_must_be_long() -> None:
     assert settings_of("local", on_this_host=True, secret="short").secret == "short"
     with pytest.raises(ConfigError, match="secret"):

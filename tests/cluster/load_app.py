@@ -52,7 +52,7 @@ def create_app(environment: Mapping[str, str] = os.environ) -> Starlette:
         datefmt="%H:%M:%S",
     )
     cluster = Cluster.from_env(environment)
-    assert cluster is not None
+    assert cluster is not None and cluster._settings is not None
     limits = json.loads(environment.get("LOAD_LIMITS") or "{}")
     if limits:
         # No setting for users: with the real limits it would take minutes of load to reach one.

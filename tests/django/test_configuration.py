@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -101,6 +102,22 @@ def test_a_text_goes_with_the_environment(monkeypatch: pytest.MonkeyPatch) -> No
     assert refused(CLUSTER="local").field == "REPLSESSION_PORT"
 
 
+def test_a_file_says_what_the_setting_does_not(tmp_path: Path) -> None:
+    path = tmp_path / "replsession.toml"
+    path.write_text(
+        '[replsession]\ncluster = "none"\nconcern = "one"\nstale = "error"\n'
+        "max_inactive_interval = 60\n"
+    )
+    made = of(CLUSTER=Cluster.from_toml(path), STALE="serve")
+    assert (made.application.policy.asked.concern, made.application.policy.stale) == (
+        "one",
+        "serve",
+    )
+    assert not made.follows_cookie_age
+    path.write_text('[replsession]\ncluster = "none"\nurl_tracking = true\n')
+    assert refused(CLUSTER=Cluster.from_toml(path)).field == f"{path}: url_tracking"
+
+
 @pytest.mark.parametrize(
     ("options", "field", "says"),
     [
@@ -110,6 +127,7 @@ def test_a_text_goes_with_the_environment(monkeypatch: pytest.MonkeyPatch) -> No
         ({"STALE": "perhaps"}, "REPLSESSION['STALE']", "serve"),
         ({"LIFETIME": -1}, "REPLSESSION['LIFETIME']", "above 0"),
         ({"URL_TRACKING": True}, "REPLSESSION['URL_TRACKING']", "False"),
+        ({"PRIMARY_INDICATOR": "mine"}, "REPLSESSION['PRIMARY_INDICATOR']", "None"),
         ({"LISTENERS": ["no.such.Thing"]}, "REPLSESSION['LISTENERS']", "dotted path"),
         ({"CONCERNS": "one"}, "REPLSESSION['CONCERNS']", "did you mean 'CONCERN'?"),
         ({"concern": "one"}, "REPLSESSION['concern']", "did you mean 'CONCERN'?"),

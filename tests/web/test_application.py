@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from replsession import Session
+from replsession import Cluster, ConfigError, Session
+from replsession.messages import Deltas
+from replsession.settings.configuration import Configuration
 from replsession.web.application import Application, Arrived, arrived
 from replsession.web.cookies import CookieWriter
-from replsession.web.exchange import Site
+from replsession.web.exchange import Exchange, Site
+from tests.web.wired import CLUSTER_SECRET, Wired
 
 TOKEN = "some.token"
 
@@ -85,3 +88,96 @@ def test_the_policy_is_what_was_given() -> None:
     policy = behind.policy
     assert (policy.asked.concern, policy.asked.timeout_s) == ("all", 2.0)
     assert (policy.stale, policy.on_shortfall) == ("error", "warn")
+
+
+def read_from_a_file(**values: object) -> Cluster:
+    written = {name: f"shop.toml: {name}" for name in values}
+    return Cluster.described(Configuration({"cluster": "none", **values}, written))
+
+
+def test_what_the_file_of_a_cluster_says_holds_unless_it_is_given_as_well() -> None:
+    cluster = read_from_a_file(
+        context="/shop",
+        valve=[r".*\.css"],
+        concern="all",
+        stale="error",
+        max_inactive_interval=60,
+        max_sessions_per_principal=3,
+        url_tracking=True,
+    )
+    behind = Application("secret", 1209600, cluster=cluster, stale="serve", valve=None)
+    assert (behind.policy.asked.concern, behind.policy.stale) == ("all", "serve")
+    assert behind.manager.context == "/shop"
+    assert behind.manager.session_limits.idle_s == 60
+    assert (behind.valve.admits("/site.css"), behind.url_tracking) == (True, True)
+    assert behind.channel.sessions_max == {"/shop": 3}
+    assert behind.options["stale"] == "serve"
+
+    some = Application("secret", None, cluster=cluster, takes=["concern"])
+    assert (some.policy.asked.concern, some.manager.context) == ("all", "/")
+
+
+def test_an_error_is_told_where_it_stands() -> None:
+    cluster = read_from_a_file(concern="some", stale="error")
+    with pytest.raises(ConfigError, match=r"^shop\.toml: concern: got 'some'"):
+        Application("secret", None, cluster=cluster)
+    with pytest.raises(ConfigError, match=r"^stale: got 'never'"):
+        Application("secret", None, cluster=cluster, concern="one", stale="never")  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match=r"^secret_key: "):
+        Application("", None, cluster=cluster)
+    with pytest.raises(TypeError, match="concrn"):
+        Application("secret", None, concrn="one")  # type: ignore[call-arg]
+
+
+def committed(exchange: Exchange) -> list[tuple[bytes, bytes]]:
+    """Return the headers of the request that follows."""
+    headers: list[tuple[bytes, bytes]] = []
+    assert exchange.start(headers) is None
+    cookies = [value for name, value in headers if name == b"set-cookie"]
+    return [(b"cookie", cookies[0].partition(b";")[0])]
+
+
+def test_a_request_may_be_told_whether_its_session_was_served_here_last(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    wired = Wired(monkeypatch, 1, 2)
+    one, two = (
+        Application(CLUSTER_SECRET, None, cluster=wired.clusters[name], primary_indicator="primary")
+        for name in ("m1", "m2")
+    )
+    headers: list[tuple[bytes, bytes]] = []
+    told: list[object] = []
+    for behind in (one, one, two, two, one):
+        exchange = behind.exchange(cookies(), headers, "/")
+        assert exchange.waiter is None
+        scope: dict[str, object] = {}
+        behind.indicate(exchange, scope)
+        told.append(scope.get("primary", "nothing"))
+        exchange.session["n"] = exchange.session.get("n", 0) + 1
+        headers = committed(exchange)
+        wired.network.run(1.0)
+    assert told == ["nothing", True, False, True, False]
+
+    silent = Application(CLUSTER_SECRET, None, cluster=wired.clusters["m1"])
+    exchange = silent.exchange(cookies(), headers, "/")
+    scope = {}
+    silent.indicate(exchange, scope)
+    assert scope == {}
+    with pytest.raises(ConfigError, match="primary_indicator"):
+        application(primary_indicator="")
+
+
+def test_also_after_a_wait_for_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    wired = Wired(monkeypatch, 1, 2)
+    wired.network.hold("m1", Deltas)
+    one, two = (
+        Application(CLUSTER_SECRET, None, cluster=wired.clusters[name], primary_indicator="primary")
+        for name in ("m1", "m2")
+    )
+    first = one.exchange(cookies(), [], "/")
+    first.session["n"] = 1
+    exchange = two.exchange(cookies(), committed(first), "/")
+    assert exchange.waiter is not None
+    wired.network.run(1.0)
+    exchange.go_on()
+    assert (exchange.session["n"], exchange.was_here) == (1, False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -79,7 +80,8 @@ def test_another_cluster_is_another_member() -> None:
 def test_a_cluster_that_is_described_in_words_is_made_once() -> None:
     one = configured(REPLSESSION_CLUSTER="lan:shop", REPLSESSION_PORT=4500)
     cluster = one.cluster
-    assert cluster is not None and "'shop'" in repr(cluster)
+    assert cluster is not None and cluster._settings is not None
+    assert "'shop'" in repr(cluster)
     assert cluster._settings.port == 4500
     one._config["REPLSESSION_LIFETIME"] = 5  # type: ignore[index]
     assert one.cluster is cluster
@@ -95,14 +97,14 @@ def test_the_default_is_the_cluster_of_this_host() -> None:
     one = ConfiguredApplication(
         {"SECRET_KEY": SECRET, "PERMANENT_SESSION_LIFETIME": 1}, ConfiguredSession, {}
     )
-    assert one.cluster is not None
+    assert one.cluster is not None and one.cluster._settings is not None
     assert one.cluster._settings.on_this_host
 
 
 def test_seeds_may_be_a_list_or_a_text() -> None:
     for seeds in (["10.0.0.5", "10.0.0.6:4001"], "10.0.0.5, 10.0.0.6:4001"):
         one = configured(REPLSESSION_CLUSTER="lan:shop", REPLSESSION_SEEDS=seeds)
-        assert one.cluster is not None
+        assert one.cluster is not None and one.cluster._settings is not None
         assert len(one.cluster._settings.seeds) == 2
 
 
@@ -155,3 +157,24 @@ def test_a_permanent_session_lives_as_long_as_its_cookie(
     cls = application._session_class
     assert issubclass(cls, ConfiguredSession)
     assert cls._idle_s == (1800, idle_s)
+
+
+def test_a_file_is_read_and_the_configuration_wins_over_it(tmp_path: Path) -> None:
+    path = tmp_path / "replsession.toml"
+    path.write_text(
+        '[replsession]\ncluster = "none"\nconcern = "one"\nstale = "error"\n'
+        "max_inactive_interval = 60\n"
+    )
+    one = configured(REPLSESSION_CONFIG=str(path), REPLSESSION_STALE="serve")
+    one._config.pop("REPLSESSION_CLUSTER")  # type: ignore[attr-defined]
+    application = one.application
+    assert application is not None and one.cluster is not None
+    assert (application.policy.asked.concern, application.policy.stale) == ("one", "serve")
+    session_class = application._session_class
+    assert issubclass(session_class, ConfiguredSession)
+    assert session_class._idle_s == (60, 60)
+
+    path.write_text('[replsession]\nconcern = "some"\n')
+    again = configured(REPLSESSION_CONFIG=str(path))
+    with pytest.raises(ConfigError, match=r"^.*replsession\.toml: concern: got 'some'"):
+        again.application  # noqa: B018

@@ -8,10 +8,11 @@ from typing import Any
 import anyio
 import pytest
 
-from replsession import ConfigError, SessionError, SessionTooLarge
+from replsession import Cluster, ConfigError, SessionError, SessionTooLarge
 from replsession.config import Timing
 from replsession.errors import ReplicationTimeout
 from replsession.messages import Acknowledge, Deltas, RecordInquiry, StateCredit
+from replsession.settings.configuration import Configuration
 from replsession.web import opaque
 from replsession.web.opaque import Held, OpaqueStore
 from tests.channel.running import until
@@ -46,6 +47,15 @@ def alone(secret: Any = SECRET) -> OpaqueStore:
 async def value_of(store: OpaqueStore, key: str = "a key") -> bytes | None:
     held = await store.get(key)
     return None if held is None else held.value
+
+
+async def test_of_a_file_only_what_stores_take_holds() -> None:
+    values = {"cluster": "none", "max_sessions_per_principal": 1, "concern": "all", "context": "/x"}
+    store = OpaqueStore(SECRET, "/app", cluster=Cluster.described(Configuration(values)))
+    assert store._asked.concern == "all"
+    await store.put("a key", b"1", None)
+    await store.put("another", b"2", None)
+    assert (await value_of(store), await value_of(store, "another")) == (b"1", b"2")
 
 
 async def test_what_was_put_is_found() -> None:
