@@ -7,6 +7,7 @@ from importlib.util import find_spec
 import click
 
 from replsession.cli.demo import demo
+from replsession.cli.doctor.command import doctor
 from replsession.cli.secret import secret
 
 
@@ -27,5 +28,6 @@ def program() -> None:
 
 
 program.add_command(secret)
+program.add_command(doctor)
 if find_spec("demo_app") is not None:
     program.add_command(demo)
