@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from ipaddress import IPv4Address, IPv4Interface, IPv4Network
+from ipaddress import IPv4Address, IPv4Interface
 from typing import Final
 
 HEARD_MIN: Final = 3
 """Datagrams after which a silence means something."""
+MISSED_MIN: Final = 4
+"""Datagrams that must be missing in a row."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,10 +59,6 @@ class Route:
     network: str
     """As ``10.0.0.0/24``."""
 
-    def covers(self, address: str) -> bool:
-        """Tell whether it leads to an address."""
-        return IPv4Address(address) in IPv4Network(self.network)
-
 
 @dataclass(frozen=True, slots=True)
 class Joined:
@@ -91,6 +89,16 @@ class Heard:
     """TCP ports that its heartbeats name, one for each member."""
     hint: str = ""
     """What its key fits, when it is nearly ours."""
+
+    def is_missing(self, missing_s: float, drop_after_s: float) -> bool:
+        """
+        Tell whether it has been gone for too long, by its own habit too: who sends every ten
+        seconds is not missed after three.
+        """
+        if self.datagrams < HEARD_MIN:
+            return False
+        usual_s = (self.last_s - self.first_s) / (self.datagrams - 1)
+        return missing_s > max(drop_after_s, MISSED_MIN * usual_s)
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,7 +195,7 @@ class Facts:
     def fell_silent(self, heard: Heard) -> bool:
         """Tell whether what was heard stopped, and is missing for as long as a dead member."""
         missing_s = self.asked.seconds - heard.last_s
-        return heard.datagrams >= HEARD_MIN and missing_s > self.asked.drop_after_s
+        return heard.is_missing(missing_s, self.asked.drop_after_s)
 
     def of_strangers(self) -> tuple[Heard, ...]:
         """Return what was heard of other clusters' keys; also from this host, where they meet."""

@@ -24,7 +24,6 @@ from typing import Final
 from replsession.channel.multicast import drain, open_sockets, send
 from replsession.cli.doctor import probing
 from replsession.cli.doctor.facts import (
-    HEARD_MIN,
     Failure,
     Heard,
     Joined,
@@ -211,11 +210,10 @@ class Listening:
         """Return hosts that were heard and have been silent for as long as a dead member."""
         ended_s = time.monotonic() - self._began
         return [
-            host
-            for (host, kind, _), source in self._sources.items()
-            if kind == "ours"
-            and source.datagrams >= HEARD_MIN
-            and ended_s - source.last_s > self._asked.drop_after_s
+            heard.host
+            for heard in self.heard
+            if heard.kind == "ours"
+            and heard.is_missing(ended_s - heard.last_s, self._asked.drop_after_s)
         ]
 
     def _join_anew(self) -> None:

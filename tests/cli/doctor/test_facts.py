@@ -12,13 +12,6 @@ def test_an_interface_knows_its_networks() -> None:
     assert (ETH0.reaches("10.0.0.200"), ETH0.reaches("10.0.1.1")) == (True, False)
 
 
-def test_a_route_covers_what_lies_in_it() -> None:
-    assert WELL.routes is not None
-    default, own = WELL.routes
-    assert (default.covers("228.0.0.4"), own.covers("228.0.0.4")) == (True, False)
-    assert own.covers("10.0.0.77")
-
-
 def test_the_interface_is_that_of_the_address() -> None:
     assert WELL.interface == ETH0
     assert replace(WELL, address="127.0.0.1").interface == LO
@@ -42,3 +35,11 @@ def test_a_silence_is_as_long_as_that_of_a_dead_member() -> None:
     assert facts.fell_silent(*heard(last_s=4.9))
     assert not facts.fell_silent(*heard(last_s=5.0))
     assert not facts.fell_silent(*heard(last_s=1.0, datagrams=2))
+
+
+def test_who_sends_seldom_is_missed_late() -> None:
+    facts = replace(WELL, asked=replace(WELL.asked, seconds=60.0))
+    # Every ten seconds: four of them must be missing.
+    assert not facts.fell_silent(*heard(first_s=0.0, last_s=20.0, datagrams=3))
+    facts = replace(WELL, asked=replace(WELL.asked, seconds=61.0))
+    assert facts.fell_silent(*heard(first_s=0.0, last_s=20.0, datagrams=3))
