@@ -257,6 +257,11 @@ class Cluster:
         self._channel.ensure_started()
 
     @property
+    def settings(self) -> ClusterSettings:
+        """What was asked for; the secret is not shown by its ``repr``."""
+        return self._settings
+
+    @property
     def is_ready(self) -> bool:
         """Whether this process's member has the state of the cluster and may be given traffic."""
         return self._channel is not None and self._channel.is_ready

@@ -1,0 +1,235 @@
+"""What is to be said of what others sent to the group, and of what did not come."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from ipaddress import IPv4Address
+
+from replsession.cli.doctor import remedies
+from replsession.cli.doctor.facts import Facts, Heard
+from replsession.cli.doctor.findings import Finding, error, note, warning
+
+SKEW_S = 5.0
+"""Wall clocks further apart than this are worth a word; logs are hard to compare."""
+SETTLED_S = 2.0
+"""Another doctor that has listened for so long would have heard ours four times."""
+
+
+def about_others(facts: Facts) -> Iterator[Finding]:
+    """Who is heard, whose are they, and since when not?"""
+    yield from strangers(facts)
+    yield from formats(facts)
+    silent = list(silences(facts))
+    yield from silent
+    yield from one_way(facts)
+    yield from clocks(facts)
+    if not facts.others("ours") and not facts.asked.on_this_host:
+        yield from nobody(facts)
+
+
+def strangers(facts: Facts) -> Iterator[Finding]:
+    """Yield members that use another secret or another cluster's name."""
+    for heard in facts.of_strangers():
+        speaks = {
+            peer.speaks
+            for peer in facts.peers
+            if peer.host == heard.host and peer.port in heard.receivers
+        }
+        keys = f"key id {heard.key_id}" + (f", ours is {facts.key_id}" if facts.key_id else "")
+        if not facts.asked.has_secret:
+            yield warning(
+                "secret-not-given",
+                f"a member on {heard.host} is heard ({keys}); without the secret it is not told "
+                "whether it is of this cluster",
+                ("replsession doctor --secret-file FILE …",),
+            )
+        elif "other secret" in speaks:
+            yield error(
+                "other-secret",
+                f"a member on {heard.host} is of the cluster {facts.asked.name!r} but has another "
+                f"secret ({keys}){_hint(heard)}",
+                ("secret= (REPLSESSION_SECRET): the same on all members",),
+            )
+        elif "other name" in speaks:
+            yield warning(
+                "other-name",
+                f"a member on {heard.host} is of a cluster that is not named "
+                f"{facts.asked.name!r} ({keys}){_hint(heard)}",
+                (f'Cluster.lan("{facts.asked.name}") (REPLSESSION_CLUSTER) on all members',),
+            )
+        else:
+            yield warning(
+                "other-secret-or-name",
+                f"a member on {heard.host} has another secret or another cluster's name "
+                f"({keys}){_hint(heard)}",
+                (
+                    "secret= (REPLSESSION_SECRET) and name (REPLSESSION_CLUSTER): the same on all "
+                    "members",
+                ),
+            )
+
+
+def _hint(heard: Heard) -> str:
+    return f": its key is that of {heard.hint}" if heard.hint else ""
+
+
+def formats(facts: Facts) -> Iterator[Finding]:
+    """Yield datagrams that are not what a member of this version sends."""
+    for heard in facts.others("other version") + facts.others("unlike"):
+        yield error(
+            "other-version",
+            f"what {heard.host} sends is of another version of replsession",
+            ("pip install --upgrade replsession, on all hosts",),
+        )
+    for heard in facts.others("forged"):
+        yield warning(
+            "forged",
+            f"{heard.host} sends datagrams under our key id that are not sealed with our secret: "
+            "they are damaged on the way, or somebody makes them up",
+        )
+    for heard in facts.others("tomcat"):
+        yield note(
+            "tomcat",
+            f"a Tomcat cluster on {heard.host} uses the same group; neither hinders the other",
+        )
+    for heard in facts.others("unknown"):
+        yield note(
+            "foreign-datagrams",
+            f"{heard.host} sends datagrams to the group that are nobody's heartbeats",
+        )
+
+
+def silences(facts: Facts) -> Iterator[Finding]:
+    """Yield members that were heard at first and then no more."""
+    asked = facts.asked
+    for heard in facts.others("ours"):
+        if heard.host in facts.rejoined_hears:
+            yield error(
+                "snooping-without-querier",
+                f"{heard.host} was heard for {heard.datagrams} datagrams, then no more until the "
+                "group was joined anew: a switch snoops on IGMP, and no router asks who is in "
+                "the group",
+                (
+                    "on the switch: an IGMP querier on, or IGMP snooping off (Linux bridge: ip "
+                    "link set br0 type bridge mcast_querier 1)",
+                    *remedies.seeds([heard.host], asked),
+                ),
+                ("ip link set br0 type bridge mcast_querier 0",),
+            )
+            continue
+        if not facts.fell_silent(heard):
+            continue
+        if _answers(facts, heard.host):
+            yield error(
+                "multicast-stopped",
+                f"{heard.host} was heard {heard.datagrams} times, the last time after "
+                f"{heard.last_s:.0f} s, and still answers on TCP: something began to drop its "
+                "datagrams (IGMP snooping without a querier does so after some minutes)",
+                (
+                    "on the switch: an IGMP querier on, or IGMP snooping off",
+                    *remedies.seeds([heard.host], asked),
+                ),
+            )
+        else:
+            yield note(
+                "member-left",
+                f"the member on {heard.host} has been silent since {heard.last_s:.0f} s and does "
+                "not answer on TCP: it has ended, or its host is cut off",
+            )
+
+
+def one_way(facts: Facts) -> Iterator[Finding]:
+    """Yield hosts whose doctor does not hear this one."""
+    for doctor in facts.doctors:
+        if facts.is_own(doctor.host) or doctor.heard_for_s < SETTLED_S:
+            continue
+        if not any(facts.is_own(host) for host, _ in doctor.hears):
+            yield warning(
+                "one-way",
+                f"this host hears the doctor on {doctor.host}, which does not hear this host: "
+                "a firewall there, or the network, drops what this host sends",
+                *_on(doctor.host, facts),
+            )
+
+
+def _on(host: str, facts: Facts) -> remedies.Remedy:
+    mend, undo = remedies.let_datagrams("INPUT", facts.asked)
+    return tuple(f"on {host}: {line}" for line in mend), tuple(f"on {host}: {u}" for u in undo)
+
+
+def clocks(facts: Facts) -> Iterator[Finding]:
+    """Yield hosts whose wall clocks are far from ours; members do not mind."""
+    for doctor in facts.doctors:
+        if abs(doctor.ahead_s) > SKEW_S:
+            side = "ahead of" if doctor.ahead_s > 0 else "behind"
+            yield note(
+                "clock-skew",
+                f"the clock of {doctor.host} is {abs(doctor.ahead_s):.0f} s {side} this host's; "
+                "members do not mind, but times in logs will not fit",
+            )
+
+
+def nobody(facts: Facts) -> Iterator[Finding]:
+    """Yield why no other member of this cluster is heard."""
+    asked = facts.asked
+    arrives = [
+        wire.host
+        for wire in facts.on_wire or ()
+        if not facts.is_own(wire.host) and not _is_heard(facts, wire.host)
+    ]
+    elsewhere = [p.host for p in facts.peers if p.why == "asked" and _is_elsewhere(facts, p.host)]
+    answering = [
+        peer.host
+        for peer in facts.peers
+        if peer.why == "asked" and peer.speaks == "ours" and not facts.is_own(peer.host)
+    ]
+    if arrives:
+        yield error(
+            "firewall-in",
+            f"datagrams of {', '.join(arrives)} arrive at this host's interface, but a firewall "
+            "of this host drops them",
+            *remedies.let_datagrams("INPUT", asked),
+        )
+    elif elsewhere:
+        yield error(
+            "other-network",
+            f"{', '.join(elsewhere)} is in another network, and heartbeats (TTL 1) stay in theirs",
+            remedies.seeds(elsewhere, asked),
+        )
+    elif answering:
+        yield error(
+            "multicast-lost",
+            f"the member on {', '.join(answering)} answers on TCP, but its heartbeats do not "
+            "arrive: something between drops multicast",
+            remedies.seeds(answering, asked),
+        )
+    elif not facts.of_strangers() and not facts.others("unlike"):
+        yield warning(
+            "nobody-heard",
+            f"nobody else of the cluster {asked.name!r} was heard in {asked.seconds:g} s: none "
+            "runs, or a firewall there or the network between drops multicast",
+            (
+                "run replsession doctor on the other host at the same time",
+                "replsession doctor --peer HOST:PORT …, with the address of another member",
+            ),
+        )
+
+
+def _answers(facts: Facts, host: str) -> bool:
+    return any(peer.host == host and peer.answer == "open" for peer in facts.peers)
+
+
+def _is_heard(facts: Facts, host: str) -> bool:
+    return any(heard.host == host for heard in facts.heard) or any(
+        doctor.host == host for doctor in facts.doctors
+    )
+
+
+def _is_elsewhere(facts: Facts, host: str) -> bool:
+    try:
+        address = IPv4Address(host)
+    except ValueError:
+        # A name that was not found, or whose address was not reached.
+        return False
+    known = [interface for interface in facts.interfaces if not interface.is_loopback]
+    return bool(known) and not any(interface.reaches(str(address)) for interface in known)

@@ -1,0 +1,69 @@
+"""What was found, for people and for programs."""
+
+from __future__ import annotations
+
+import io
+import json
+from dataclasses import replace
+
+from rich.console import Console
+
+from replsession.cli.doctor.diagnosis import diagnosed
+from replsession.cli.doctor.facts import Facts
+from replsession.cli.doctor.report import as_json, show
+from tests.cli.doctor.situations import OTHER, WELL, heard, peer
+
+
+def shown(facts: Facts) -> str:
+    file = io.StringIO()
+    show(facts, diagnosed(facts), Console(file=file, width=80, highlight=False))
+    return file.getvalue()
+
+
+def test_all_is_well() -> None:
+    text = shown(WELL)
+    assert text.startswith(
+        "Cluster 'shop', group 228.0.0.4:45564, on 10.0.0.1 (eth0): listened for 5 s, heard "
+        "itself 10 of 10 times\n"
+    )
+    row = next(line for line in text.splitlines() if "10.0.0.2" in line)
+    assert row.split() == ["10.0.0.2", "ours", "4000", "open", "10", "2.0", "47"]
+    assert text.endswith("OK 1 member is heard from other hosts and can be dialled\n")
+
+
+def test_a_finding_says_how_it_is_mended_and_undone() -> None:
+    text = shown(replace(WELL, peers=peer(answer="silent", speaks="")))
+    lines = text.splitlines()
+    start = next(i for i, line in enumerate(lines) if line.startswith("ERROR tcp-silent: "))
+    assert [line.split(": ")[0] for line in lines[start + 1 :]] == [
+        "    mend",
+        "    mend",
+        "    undo",
+    ]
+    assert "OK" not in text
+    # Commands are to be copied: no line is broken.
+    assert "    mend: on 10.0.0.2: iptables -I INPUT -p tcp --dport 4000:4099 -j ACCEPT" in lines
+
+
+def test_what_others_send_is_no_markup() -> None:
+    facts = replace(WELL, heard=(OTHER, *heard(host="10.0.0.7", kind="unknown")))
+    assert "NOTE foreign-datagrams: 10.0.0.7 sends" in shown(facts)
+    named = replace(WELL, asked=replace(WELL.asked, name="[bold]shop[/bold]"))
+    assert "'[bold]shop[/bold]'" in shown(named)
+
+
+def test_without_an_address() -> None:
+    facts = replace(WELL, address=None, no_address="why not", heard=(), sent=0, heard_itself=0)
+    assert "on no address:" in shown(facts)
+    assert "ERROR no-address: why not" in shown(facts)
+
+
+def test_json_holds_findings_and_facts() -> None:
+    facts = replace(WELL, peers=peer(answer="refused", speaks=""))
+    told = json.loads(as_json(facts, diagnosed(facts)))
+    assert (told["format"], told["exit_code"]) == (1, 1)
+    (finding,) = told["findings"]
+    assert (finding["cause"], finding["severity"]) == ("tcp-refused", "error")
+    assert finding["undo"] == ["on 10.0.0.2: iptables -D INPUT -p tcp --dport 4000:4099 -j ACCEPT"]
+    assert told["facts"]["heard"][0]["host"] == "10.0.0.2"
+    assert told["facts"]["asked"]["group"] == "228.0.0.4"
