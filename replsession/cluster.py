@@ -248,7 +248,7 @@ class Cluster:
             ClusterStartError: it cannot start, and an application requires it.
         """
         if self._channel is None:
-            secret = self._settings.secret
+            secret = self._settings.secret if self._settings is not None else ""
             if secret is None:
                 allowed = "the secret of the members to join, if no application brings it"
                 raise ConfigError("secret", secret, allowed)
@@ -257,8 +257,8 @@ class Cluster:
         self._channel.ensure_started()
 
     @property
-    def settings(self) -> ClusterSettings:
-        """What was asked for; the secret is not shown by its ``repr``."""
+    def settings(self) -> ClusterSettings | None:
+        """What was asked for, None: no members; the secret is not shown by its ``repr``."""
         return self._settings
 
     @property

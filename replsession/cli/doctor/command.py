@@ -127,9 +127,10 @@ def _from_environment(context: click.Context) -> ClusterSettings:
             word = name.replace("_", "-")
             raise click.UsageError(f"either --env or --{word}: the environment says what it is")
     cluster = Cluster.from_env()
-    if cluster is None:
+    settings = None if cluster is None else cluster.settings
+    if settings is None:
         raise click.UsageError("REPLSESSION_CLUSTER=none: there is no cluster to look at")
-    return cluster.settings
+    return settings
 
 
 def _from_options(
