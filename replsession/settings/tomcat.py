@@ -186,6 +186,11 @@ MANAGERS: Final = {
                 SAME, "`required`", readers.sets("required", SWITCH), SWITCH.says
             ),
             **none(BETTER, "members are judged by the membership alone", "accessTimeout"),
+            **none(
+                NO_MEANING,
+                "nor has it one in Tomcat, whose documentation has it in its example",
+                "expireSessionsOnShutdown",
+            ),
         },
         ("SessionIdGenerator",),
         {"concern": "one", "on_shortfall": "warn"},

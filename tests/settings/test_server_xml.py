@@ -137,6 +137,12 @@ def test_there_must_be_one(tmp_path: Path) -> None:
         (cluster(BACKUP % 'mapSendOptions="8" terminateOnStartFailure="true" rpcTimeout="15000"'),
          {"concern": "async", "on_shortfall": "warn", "required": True,
           "transfer_timeout_s": 15.0}),
+        # Both as in the documentation of Tomcat.
+        (cluster(BACKUP % 'expireSessionsOnShutdown="false" notifyListenersOnReplication="true" '
+                          'mapSendOptions="6"'),
+         {"concern": "one", "on_shortfall": "warn", "notify_listeners_on_replication": True}),
+        (channel(interceptor("TcpFailureDetector"), interceptor("MessageDispatchInterceptor"),
+                 interceptor("TcpPingInterceptor")), {}),
         (channel(MULTICAST % 'port="45565"'), {"multicast": ("228.0.0.4", 45565)}),
         (channel(MULTICAST % 'address="239.1.2.3" ttl="1"'), {"multicast": ("239.1.2.3", 45564)}),
         (channel(MULTICAST % 'bind="10.0.0.5"', RECEIVER % 'address="auto"'),
