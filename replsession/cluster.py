@@ -174,8 +174,8 @@ class Cluster:
         raise ConfigError(_VARIABLES["name"], kind, "local, lan:NAME, or none")
 
     @property
-    def settings(self) -> ClusterSettings:
-        """What was asked for; the secret is not shown by its ``repr``."""
+    def settings(self) -> ClusterSettings | None:
+        """What was asked for, None for no cluster; its ``repr`` does not show the secret."""
         return self._settings
 
     @property

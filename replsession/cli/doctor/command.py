@@ -127,9 +127,10 @@ def _from_environment(context: click.Context) -> ClusterSettings:
             word = name.replace("_", "-")
             raise click.UsageError(f"either --env or --{word}: the environment says what it is")
     cluster = Cluster.from_env()
-    if cluster is None:
+    settings = None if cluster is None else cluster.settings
+    if settings is None:
         raise click.UsageError("REPLSESSION_CLUSTER=none: there is no cluster to look at")
-    return cluster.settings
+    return settings
 
 
 def _from_options(
@@ -149,8 +150,8 @@ def _from_options(
 
 
 def secret_in(path: Path) -> str:
-    """Return the secret in a file, without the line end that editors put there."""
+    """Return the secret in a file: its first line, without the line end that editors put there."""
     try:
-        return path.read_text(encoding="utf-8").rstrip("\r\n")
+        return path.read_text(encoding="utf-8").partition("\n")[0].strip()
     except (OSError, UnicodeDecodeError):
         raise click.UsageError(f"--secret-file: {path} cannot be read") from None
