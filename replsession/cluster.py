@@ -258,7 +258,7 @@ class Cluster:
 
     @property
     def settings(self) -> ClusterSettings | None:
-        """What was asked for, None: no members; the secret is not shown by its ``repr``."""
+        """What was asked for, None for no cluster; its ``repr`` does not show the secret."""
         return self._settings
 
     @property

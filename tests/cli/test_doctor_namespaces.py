@@ -44,9 +44,12 @@ QUERY = """
 import socket, sys
 sock = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_IGMP)
 sock.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_IF, socket.inet_aton(sys.argv[1]))
-sock.sendto(bytes([0x11, 1, 0xEE, 0xFE, 0, 0, 0, 0]), ("224.0.0.1", 0))
+sock.sendto(bytes.fromhex("1101ec81 00000000 027d0000"), ("224.0.0.1", 0))
 """
-"""One IGMPv2 general query, to be answered within 0.1 s (RFC 2236)."""
+"""
+One IGMPv3 general query, to be answered within 0.1 s (RFC 3376, 4.1). After one of version 2 hosts
+would repeat what they report up to ten seconds later.
+"""
 
 
 @dataclass(frozen=True)
@@ -369,7 +372,24 @@ def test_multicast_is_lost_between_and_a_seed_would_do(scene: Scene) -> None:
 
 def test_a_peer_in_another_network(scene: Scene) -> None:
     told = scene.doctor("--peer", "10.99.0.1:4000")
-    assert "tcp-unreachable" in told.causes
+    assert told.causes == ["no-route"]
+
+
+def test_a_host_of_another_network_on_the_same_wire(scene: Scene, tmp_path: Path) -> None:
+    with wire() as (left, right), Processes() as processes:
+        right.run("ip", "addr", "replace", "10.99.0.2/24", "dev", "eth0")
+        right.run("ip", "addr", "del", "10.77.0.2/24", "dev", "eth0")
+        server = member(right, scene.secret, processes)
+        other = Scene(left, right, scene.secret, server, processes)
+        settings = ["net.ipv4.conf.all.rp_filter", "net.ipv4.conf.eth0.rp_filter"]
+        causes = {}
+        for strict in (0, 1):
+            values = [f"{name}={strict}" for name in settings]
+            left.run("sysctl", "-q", "-w", *values)
+            told = other.doctor()
+            causes[strict] = told.causes
+    assert causes == {0: ["no-route"], 1: ["no-way-back"]}
+    assert told.finding("no-way-back")["mend"][0] == "ip route add 10.99.0.2/32 dev eth0"
 
 
 def test_one_direction_only(scene: Scene) -> None:
@@ -412,6 +432,6 @@ def test_a_switch_that_snoops_and_nobody_asks(tmp_path: Path) -> None:
         namespaces.run(*switch, "mcast_snooping", "1", "mcast_membership_interval", "300")
         # One question makes the switch believe that somebody asks; then nobody does.
         net.client.run(sys.executable, "-c", QUERY, net.client.address)
-        told = scene.doctor(seconds=12)
+        told = scene.doctor(seconds=16)
     assert told.causes == ["snooping-without-querier"]
     assert told.told["facts"]["rejoined_hears"] == ["10.77.0.2"]

@@ -150,8 +150,8 @@ def _from_options(
 
 
 def secret_in(path: Path) -> str:
-    """Return the secret in a file, without the line end that editors put there."""
+    """Return the secret in a file: its first line, without the line end that editors put there."""
     try:
-        return path.read_text(encoding="utf-8").rstrip("\r\n")
+        return path.read_text(encoding="utf-8").partition("\n")[0].strip()
     except (OSError, UnicodeDecodeError):
         raise click.UsageError(f"--secret-file: {path} cannot be read") from None

@@ -131,7 +131,7 @@ class Peer:
     """``heartbeat`` (it announced itself), ``stranger`` (so did another cluster's member) or
     ``asked`` (by the user, or among the seeds)."""
     answer: str
-    """``open``, ``refused``, ``silent``, ``unreachable``."""
+    """``open``, ``refused``, ``silent``, ``no route`` (from this host), ``unreachable``."""
     speaks: str = ""
     """When open: ``ours``, ``other secret``, ``other name``, ``other program``."""
 
@@ -157,6 +157,8 @@ class Facts:
     towards_group: str | None = None
     """Address that the kernel would send to the group from; None: it has no route."""
     in_container: bool = False
+    drops_without_way_back: bool = False
+    """Whether what comes from a host is dropped if no route leads back to it over the interface."""
     address: str | None = None
     """Where a member would listen; None: there is none, and ``no_address`` says why."""
     no_address: str = ""
@@ -191,6 +193,16 @@ class Facts:
     def others(self, kind: str) -> tuple[Heard, ...]:
         """Return what was heard of a kind from other hosts."""
         return tuple(h for h in self.heard if h.kind == kind and not self.is_own(h.host))
+
+    def is_elsewhere(self, host: str) -> bool:
+        """Tell whether an address is in none of this host's networks; a name is not."""
+        try:
+            address = str(IPv4Address(host))
+        except ValueError:
+            # A name that was not found, or whose address was not reached.
+            return False
+        known = [interface for interface in self.interfaces if not interface.is_loopback]
+        return bool(known) and not any(interface.reaches(address) for interface in known)
 
     def fell_silent(self, heard: Heard) -> bool:
         """Tell whether what was heard stopped, and is missing for as long as a dead member."""

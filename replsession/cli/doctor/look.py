@@ -118,6 +118,7 @@ def _with_the_group(
         heard = tuple(replace(one, hint=hints.get(one.key_id, "")) for one in heard)
     return replace(
         facts,
+        drops_without_way_back=bool(interface and system.drops_without_way_back(interface.name)),
         joined=listening.joined,
         sockets_failed=listening.failed,
         sent=listening.sent,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from ipaddress import IPv4Address
 
 from replsession.cli.doctor import remedies
 from replsession.cli.doctor.facts import Facts, Heard
@@ -177,13 +176,21 @@ def nobody(facts: Facts) -> Iterator[Finding]:
         for wire in facts.on_wire or ()
         if not facts.is_own(wire.host) and not _is_heard(facts, wire.host)
     ]
-    elsewhere = [p.host for p in facts.peers if p.why == "asked" and _is_elsewhere(facts, p.host)]
+    elsewhere = [p.host for p in facts.peers if p.why == "asked" and facts.is_elsewhere(p.host)]
     answering = [
         peer.host
         for peer in facts.peers
         if peer.why == "asked" and peer.speaks == "ours" and not facts.is_own(peer.host)
     ]
-    if arrives:
+    back = [host for host in arrives if facts.is_elsewhere(host)]
+    if back and facts.drops_without_way_back:
+        yield error(
+            "no-way-back",
+            f"datagrams of {', '.join(back)} arrive at this host's interface, but the kernel "
+            "drops them (rp_filter), since it knows no way back to them",
+            *remedies.way_to(back[0], facts.interface),
+        )
+    elif arrives:
         yield error(
             "firewall-in",
             f"datagrams of {', '.join(arrives)} arrive at this host's interface, but a firewall "
@@ -223,13 +230,3 @@ def _is_heard(facts: Facts, host: str) -> bool:
     return any(heard.host == host for heard in facts.heard) or any(
         doctor.host == host for doctor in facts.doctors
     )
-
-
-def _is_elsewhere(facts: Facts, host: str) -> bool:
-    try:
-        address = IPv4Address(host)
-    except ValueError:
-        # A name that was not found, or whose address was not reached.
-        return False
-    known = [interface for interface in facts.interfaces if not interface.is_loopback]
-    return bool(known) and not any(interface.reaches(str(address)) for interface in known)

@@ -30,6 +30,8 @@ AT_ONCE_MAX: Final = 16
 PEERS_MAX: Final = 64
 """Receivers dialled in one look, as many as a cluster may have members."""
 
+_ANSWERS: Final = {errno.ECONNREFUSED: "refused", errno.ENETUNREACH: "no route"}
+
 
 def dial_all(
     wanted: Sequence[tuple[Address, str]], keys: ClusterKeys, name: str
@@ -56,8 +58,7 @@ def dial(address: Address, why: str, keys: ClusterKeys, name: str) -> Peer:
     except TimeoutError:
         return Peer(*address, why, "silent")
     except OSError as error:
-        refused = error.errno == errno.ECONNREFUSED
-        return Peer(*address, why, "refused" if refused else "unreachable")
+        return Peer(*address, why, _ANSWERS.get(error.errno or 0, "unreachable"))
     with connection:
         # A name is known by its address from now on.
         host = connection.getpeername()[0]

@@ -60,6 +60,12 @@ def _about(peer: Peer, facts: Facts) -> Iterator[Finding]:
             "on the way",
             *mend,
         )
+    elif peer.answer == "no route":
+        yield error(
+            "no-route",
+            f"{where} {said}, but this host knows no way there",
+            *remedies.way_to(peer.host, facts.interface),
+        )
     elif peer.answer == "unreachable":
         yield error("tcp-unreachable", f"{where} {said}, but cannot be reached over TCP", *mend)
     else:

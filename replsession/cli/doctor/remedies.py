@@ -18,6 +18,15 @@ def route(group: str, interfaces: Sequence[Interface]) -> Remedy:
     return (*mend, *settings), (f"ip route del {group}/32 dev {names[0]}",)
 
 
+def way_to(host: str, interface: Interface | None) -> Remedy:
+    """Return how a route to one host is made over an interface."""
+    name = interface.name if interface else "eth0"
+    return (
+        (f"ip route add {host}/32 dev {name}", f"on {host}: an address in this host's network"),
+        (f"ip route del {host}/32 dev {name}",),
+    )
+
+
 def let_datagrams(chain: str, asked: Question) -> Remedy:
     """Return how heartbeats are let through the firewall of this host."""
     rule = f"{chain} -p udp -d {asked.group} --dport {asked.port} -j ACCEPT"

@@ -69,11 +69,17 @@ def _heading(facts: Facts) -> str:
 
 
 def _well(facts: Facts) -> str:
-    members = sum(len(heard.receivers) for heard in facts.others("ours"))
+    where = "on this host" if facts.asked.on_this_host else "from other hosts"
+    heard = [
+        one
+        for one in facts.heard
+        if one.kind == "ours" and facts.is_own(one.host) == facts.asked.on_this_host
+    ]
+    members = sum(len(one.receivers) for one in heard)
     if not members:
         return "nothing is wrong here"
     many = f"{members} members are" if members > 1 else "1 member is"
-    return f"{many} heard from other hosts and can be dialled"
+    return f"{many} heard {where} and can be dialled"
 
 
 def _table(facts: Facts) -> Table:

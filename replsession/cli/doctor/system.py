@@ -116,6 +116,17 @@ def ports_taken(host: str, first: int, count: int) -> tuple[int, ...]:
     return tuple(port for port in range(first, last + 1) if _is_taken(host, port))
 
 
+def drops_without_way_back(interface: str) -> bool:
+    """
+    Tell whether the kernel drops what comes over an interface from hosts it would not answer there.
+
+    *Source*: Linux ``ip-sysctl.rst``: the greater of both ``rp_filter`` counts.
+    """
+    folder = Path("/proc/sys/net/ipv4/conf")
+    values = [_read(folder / name / "rp_filter") or "0" for name in ("all", interface)]
+    return max(map(int, values)) > 0
+
+
 def is_container() -> bool:
     """Tell whether this process runs in a container of Docker or Podman."""
     return any(Path(mark).exists() for mark in ("/.dockerenv", "/run/.containerenv"))

@@ -19,6 +19,13 @@ def test_the_interface_is_that_of_the_address() -> None:
     assert replace(WELL, address=None).interface is None
 
 
+def test_elsewhere_is_in_no_network_of_this_host() -> None:
+    assert WELL.is_elsewhere("10.9.0.2") and not WELL.is_elsewhere("10.0.0.77")
+    assert not WELL.is_elsewhere("members.internal")
+    # Where the system does not tell its networks, nobody is said to be elsewhere.
+    assert not replace(WELL, interfaces=()).is_elsewhere("10.9.0.2")
+
+
 def test_others_are_not_of_this_host() -> None:
     facts = replace(WELL, heard=(OTHER, *heard(host="10.0.0.1"), *heard(kind="tomcat")))
     assert facts.others("ours") == (OTHER,)

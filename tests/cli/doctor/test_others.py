@@ -61,6 +61,15 @@ def causes(changes: dict[str, Any]) -> list[str]:
         ({"heard": heard(host="10.0.0.1")}, ["nobody-heard"]),
         ({"heard": (), "asked": asked(on_this_host=True)}, []),
         ({"heard": (), "on_wire": (OnWire("10.0.0.2", 9),)}, ["firewall-in"]),
+        ({"heard": (), "on_wire": (OnWire("10.9.0.2", 9),)}, ["firewall-in"]),
+        (
+            {"heard": (), "on_wire": (OnWire("10.9.0.2", 9),), "drops_without_way_back": True},
+            ["no-way-back"],
+        ),
+        (
+            {"heard": (), "on_wire": (OnWire("10.0.0.2", 9),), "drops_without_way_back": True},
+            ["firewall-in"],
+        ),
         ({"heard": (), "on_wire": (OnWire("10.0.0.1", 9),)}, ["nobody-heard"]),
         ({"heard": (), "on_wire": None}, ["nobody-heard"]),
         ({"heard": (), "peers": peer(why="asked")}, ["multicast-lost"]),

@@ -23,6 +23,7 @@ HERE = Peer("10.0.0.1", 4000, "own port", "open", "ours")
         ({"peers": peer(answer="refused", speaks="")}, ["tcp-refused"]),
         ({"peers": peer(answer="silent", speaks="")}, ["tcp-silent"]),
         ({"peers": peer(answer="unreachable", speaks="")}, ["tcp-unreachable"]),
+        ({"peers": peer(answer="no route", speaks="")}, ["no-route"]),
         ({"peers": peer(answer="silent", why="asked")}, ["tcp-silent"]),
         ({"peers": peer(answer="silent", why="stranger")}, []),
         ({"peers": peer(speaks="other secret", why="asked")}, ["other-secret"]),

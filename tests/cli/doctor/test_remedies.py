@@ -15,6 +15,13 @@ def test_a_route_is_made_over_the_first_interface() -> None:
     assert undo == ("ip route del 228.0.0.4/32 dev eth0",)
 
 
+def test_a_way_to_a_host_is_undone_by_its_own_words() -> None:
+    mend, undo = remedies.way_to("10.9.0.2", ETH0)
+    assert mend[0] == "ip route add 10.9.0.2/32 dev eth0"
+    assert undo == ("ip route del 10.9.0.2/32 dev eth0",)
+    assert remedies.way_to("10.9.0.2", None)[0][0].endswith("dev eth0")
+
+
 def test_a_rule_is_undone_by_its_own_words() -> None:
     for chain in ("INPUT", "OUTPUT"):
         mend, undo = remedies.let_datagrams(chain, asked())

@@ -31,6 +31,13 @@ def test_all_is_well() -> None:
     assert text.endswith("OK 1 member is heard from other hosts and can be dialled\n")
 
 
+def test_members_of_this_host_are_counted_where_no_others_can_be() -> None:
+    here = heard(host="127.0.0.1", receivers=(4000, 4001))
+    asked = replace(WELL.asked, on_this_host=True)
+    facts = replace(WELL, asked=asked, address="127.0.0.1", heard=here, peers=(), joined=None)
+    assert shown(facts).endswith("OK 2 members are heard on this host and can be dialled\n")
+
+
 def test_a_finding_says_how_it_is_mended_and_undone() -> None:
     text = shown(replace(WELL, peers=peer(answer="silent", speaks="")))
     lines = text.splitlines()

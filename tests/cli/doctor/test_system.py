@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -99,6 +100,14 @@ def test_a_port_is_taken_by_who_listens_and_is_left_free_by_the_question() -> No
 
 def test_ports_end_where_ports_end() -> None:
     assert all(port <= 65535 for port in system.ports_taken("127.0.0.1", 65530, 100))
+
+
+@linux
+def test_what_the_kernel_drops_is_asked_for_each_interface() -> None:
+    assert isinstance(system.drops_without_way_back("lo"), bool)
+    # One that is not there has no setting of its own; that of all others counts.
+    everybody = Path("/proc/sys/net/ipv4/conf/all/rp_filter").read_text()
+    assert system.drops_without_way_back("no-such-one") == (int(everybody) > 0)
 
 
 def test_an_address_leads_somewhere() -> None:
