@@ -130,6 +130,8 @@ def test_there_must_be_one(tmp_path: Path) -> None:
         (cluster(DELTA % 'sendAllSessions="false" sendAllSessionsSize="100"'), {}),
         (cluster(DELTA % 'maxInactiveInterval="600" name="localhost#/app"'),
          {"max_inactive_interval": 600.0, "context": "/app"}),
+        (cluster(DELTA % 'sessionAttributeNameFilter="user|cart.*"'),
+         {"local_attributes": r"(?!(?:user|cart.*)\Z)(?s:.*)"}),
         (cluster(DELTA % 'maxActiveSessions="-1" enableStatistics="true"'), {}),
         (cluster(DELTA % 'notifySessionListenersOnReplication="false"'),
          {"notify_listeners_on_replication": False}),
