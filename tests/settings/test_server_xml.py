@@ -244,6 +244,8 @@ def test_static_membership_and_that_of_a_cloud(tmp_path: Path) -> None:
          "line 3: <Member> host", "where"),
         (channel(interceptor("EncryptInterceptor", 'encryptionKey="cafebabe-cafebabe"')),
          "line 3: <Interceptor> encryptionKey", "hexadecimal"),
+        (channel(interceptor("EncryptInterceptor", 'encryptionKey="cafebabe${rest}"')),
+         "line 3: <Interceptor> encryptionKey", "only Tomcat knows"),
     ],
 )  # fmt: skip
 def test_what_is_not_known_or_not_allowed(tmp_path: Path, text: str, where: str, says: str) -> None:
