@@ -31,6 +31,10 @@ INTERNAL_RECORDS_S = 7 * 24 * 3600.0
 """How long the end of all sessions of a principal is remembered after it was last said: longer than
 any member is likely to be cut off from the others and return with sessions of its own."""
 
+LOCAL_SESSIONS_MAX = 10_000
+"""Sessions of which attributes are kept that stay on this member; what is kept are objects of any
+size, which cannot be counted in bytes. Beyond it those of the session last used longest ago go."""
+
 PIECES_OPEN_MIN = 5
 """Ways in which records in pieces come over one link at the same time."""
 

@@ -35,6 +35,8 @@ class Metrics:
     """Requests that waited for fresh state, or to learn of an unknown session."""
     requests_stale: int = 0
     """Requests that were served what was here, although their client had seen more."""
+    local_attributes_dropped: int = 0
+    """Sessions that lost their attributes which stay on this member, as there were too many."""
     requests_not_waited: int = 0
     """Requests that would have waited, but too many did."""
     inquiries_sent: int = 0

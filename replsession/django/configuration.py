@@ -37,6 +37,7 @@ _OF_DJANGO = {
 
 _IN_COOKIE_ONLY = "False: Django writes and reads its id in a cookie only"
 _NOT_TOLD = "None: Django's requests are not told who served their session last"
+_NOT_KEPT = "None: attributes of Django's sessions are on every member"
 
 
 class Behind(NamedTuple):
@@ -111,6 +112,7 @@ def made() -> Behind:
         for option, wrong, allowed in (
             ("url_tracking", application.url_tracking, _IN_COOKIE_ONLY),
             ("primary_indicator", application.primary_indicator, _NOT_TOLD),
+            ("local_attributes", application.options.get("local_attributes"), _NOT_KEPT),
         ):
             if wrong:
                 error = ConfigError(option, wrong, allowed)

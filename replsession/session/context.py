@@ -6,7 +6,8 @@ What a session needs of the world, as a contract: ids, tokens, URLs and time com
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from replsession.concern import Concern
 from replsession.config import Limits
@@ -49,6 +50,22 @@ class Loaded(NamedTuple):
     """What the client's token said, if it said anything."""
     was_here: bool | None = None
     """Whether this member had served the session last, as far as it knew; None: nobody asked."""
+
+
+class Local(Protocol):
+    """Where attributes are kept that stay on this member; ``web/local.py`` has it."""
+
+    def covers(self, name: object) -> bool:
+        """Tell whether an attribute of this name stays here."""
+
+    def of(self, key: Key) -> Mapping[str, Any]:
+        """Return what a session has here."""
+
+    def keep(self, key: Key, values: Mapping[str, Any], removed: Iterable[str]) -> None:
+        """Keep what a request has written."""
+
+    def forget(self, key: Key) -> None:
+        """Drop what a session has here, since it is over."""
 
 
 class SessionContext(Protocol):

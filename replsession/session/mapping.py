@@ -24,6 +24,7 @@ from typing import Any, Final, Self, cast
 from replsession.config import Limits
 from replsession.errors import SessionTooLarge, WireError
 from replsession.session.codec import decode, encode, is_untouched
+from replsession.session.context import Local
 from replsession.session.record import RESERVED_PREFIX, Values
 from replsession.session.values import check_name, mutable
 
@@ -76,6 +77,8 @@ class Attributes(dict[str, Any]):
     """Names that were assigned or removed since the last seal."""
     _watched: MutableMapping[str, None] = NONE_YET
     """Names whose decoded value can be changed in place."""
+    _local: Local | None = None
+    """Knows which names stay on this member, and keeps them; set in an application's subclass."""
     _lazy: bool = False
     """Not looked up yet; the first touch calls :meth:`_load`."""
 
@@ -298,12 +301,17 @@ class Attributes(dict[str, Any]):
             more: Bytes of what else was put into the session.
         """
         writes: dict[str, bytes | None] = {}
+        local = self._local
         for name in self._written:
+            if local is not None and local.covers(name):
+                continue
             if dict.__contains__(self, name):
                 self._compare(name, baseline, writes, limits)
             elif name in baseline:
                 writes[name] = None
         for name in self._watched:
+            if local is not None and local.covers(name):
+                continue
             if name not in self._written and dict.__contains__(self, name):
                 self._compare(name, baseline, writes, limits)
         if writes or counted or more:

@@ -163,6 +163,7 @@ class Sealable(Snapshot):
     def committed(self) -> None:
         """Take what was sealed last for the new state: the next seal finds what is newer."""
         self._has_committed = self._has_committed or bool(self._pending)
+        self._forget_local()
         for change in self._pending:
             if change.destroy:
                 self._loaded = None
@@ -179,6 +180,7 @@ class Sealable(Snapshot):
                 self._behind = {**change.writes, **self._counted()}
             if change.birth or self._registers:
                 self._adopt(change)
+        self.keep_local()
         for name in self._written:
             if mutable(dict.get(self, name)):
                 self._watched[name] = None
@@ -188,6 +190,21 @@ class Sealable(Snapshot):
         self._flashed, self._popped = NO_FLASHES, NO_IDS
         self._cleared = False
         self._pending = ()
+
+    def keep_local(self) -> None:
+        """Keep what was written to attributes that stay on this member; they are in no seal."""
+        if self._local is None or self._loaded is None or self._lost:
+            return
+        names = [name for name in self._written if self._local.covers(name)]
+        there = {name: dict.get(self, name) for name in names if dict.__contains__(self, name)}
+        if names:
+            gone = [name for name in names if name not in there]
+            self._local.keep(self._loaded.identity.key, there, gone)
+
+    def _forget_local(self) -> None:
+        for change in self._pending:
+            if change.destroy and self._local is not None:
+                self._local.forget(change.key)
 
     def stay_unborn(self) -> None:
         """No id can reach the client any more: nothing that is written begins a session."""

@@ -165,7 +165,7 @@ class Session(Sealable):
         value += amount
         if value != within_64_bits(value):
             raise OverflowError(f"increment: attribute {name!r} would have more than 64 bits")
-        if name in self._written:
+        if name in self._written or (self._local is not None and self._local.covers(name)):
             self[name] = value
         else:
             self.mark_modified()

@@ -15,10 +15,10 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Self
 
-from replsession.identity import public_id
+from replsession.identity import Key, public_id
 from replsession.session.change import NO_INCREMENTS
 from replsession.session.codec import decode, encode
-from replsession.session.context import Identity, Loaded, SessionContext
+from replsession.session.context import Identity, Loaded, Local, SessionContext
 from replsession.session.expiry import SessionLimits, decoded_limits
 from replsession.session.flashes import Flash
 from replsession.session.mapping import NOT_LOADED, Attributes
@@ -82,6 +82,14 @@ class Snapshot(Attributes):
             self._identity = loaded.identity
             self._baseline = loaded.values
             self._put_unread(loaded.values)
+            if self._local is not None:
+                self._put_local(self._local, loaded.identity.key)
+
+    def _put_local(self, local: Local, key: Key) -> None:
+        # What members with another configuration have told under such a name is not shown.
+        for name in [name for name in dict.keys(self) if local.covers(name)]:
+            dict.__delitem__(self, name)
+        dict.update(self, local.of(key))
 
     def _load(self) -> None:
         assert self._context is not None

@@ -137,6 +137,7 @@ APPLICATION: Final[Mapping[str, Kind]] = {
     "expected_members": WHOLE_OR_NONE,
     "stale": TEXT,
     "primary_indicator": TEXT_OR_NONE,
+    "local_attributes": TEXT_OR_NONE,
 }
 """What concerns the application; what is no plain value, as its listeners, is given in code."""
 

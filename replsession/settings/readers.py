@@ -130,6 +130,15 @@ def encryption_key(text: str) -> Said:
     return {SECRET: key}
 
 
+def name_filter(text: str) -> Said:
+    """Read an expression for names that are replicated: all others stay local."""
+    if not text:
+        return {}
+    others = rf"(?!(?:{text})\Z)(?s:.*)"
+    _check_pattern(others)
+    return {"local_attributes": others}
+
+
 def pattern(name: str) -> Callable[[str], Said]:
     """Return a reader of regular expressions that mean the same in Java and in Python."""
 

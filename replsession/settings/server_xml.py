@@ -220,7 +220,9 @@ class _Reading:
 
     def _check_placeholder(self, place: str, text: str) -> None:
         if _PLACEHOLDER in text:
-            raise ConfigError(place, text, "the value itself: only Tomcat knows what is in ${…}")
+            # Not the text: what stands beside the placeholder may be a part of a key.
+            allowed = "the value itself: only Tomcat knows what is in ${…}"
+            raise ConfigError(place, "a text with ${…} in it", allowed)
 
 
 def _said(attribute: Attribute, place: str, text: str) -> Mapping[str, Any]:

@@ -86,7 +86,10 @@ _MANAGER: Final = {
         "-1",
     ),
     "sessionAttributeNameFilter": Attribute(
-        NOT_SUPPORTED, "every attribute is on every member", readers.refused, "not there yet"
+        SAME,
+        "`local_attributes`, turned round: names that it does not match stay on their member",
+        readers.name_filter,
+        "a regular expression that Python has as well",
     ),
     "sessionAttributeValueClassNameFilter": Attribute(
         NOT_SUPPORTED,

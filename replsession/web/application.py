@@ -20,6 +20,7 @@ from replsession.session.session import Session
 from replsession.web.cookies import Cookies
 from replsession.web.exchange import Exchange, Policy, Site
 from replsession.web.listeners import Listeners
+from replsession.web.local import LocalAttributes
 from replsession.web.manager import Manager
 from replsession.web.settings import (
     UNSET,
@@ -56,6 +57,7 @@ class Options(TypedDict, total=False):
     expected_members: int | None
     stale: Literal["serve", "error"]
     primary_indicator: str | None
+    local_attributes: str | None
 
 
 class Application:
@@ -95,6 +97,8 @@ class Application:
         primary_indicator: Name under which the request's scope or environ says whether this member
             had served its session last, if it found one; None: it does not. Source: Tomcat's
             ``primaryIndicator``.
+        local_attributes: Regular expression for names of attributes that stay on the member where
+            they are written; see :mod:`replsession.web.local`. None: none do.
         session_class: What requests get, for front doors; not for users.
         channel: Of the same application with earlier settings, to go on with it; for front doors.
         takes: Options that a cluster's file may say; for front doors.
@@ -148,6 +152,7 @@ class Application:
         expected_members: int | None = None,
         stale: Literal["serve", "error"] = "serve",
         primary_indicator: str | None = None,
+        local_attributes: str | None = None,
     ) -> None:
         secrets = secrets_of(secret_key)
         check_context(context)
@@ -162,11 +167,14 @@ class Application:
         asked = check_concern(concern, ack_timeout_s, expected_members)
         self.policy = Policy(asked, on_shortfall, stale)
         self.url_tracking = url_tracking
-        self._session_class = session_class
         self.valve = valve if isinstance(valve, Valve) else Valve(valve)
         limits = session_limits(max_age, max_inactive_interval, lifetime)
         heard = Listeners(listeners, context)
         self.channel = channel or _channel(cluster, secrets[0], required=required)
+        if local_attributes is not None:
+            local = LocalAttributes(local_attributes, self.channel)
+            session_class = type(session_class.__name__, (session_class,), {"_local": local})
+        self._session_class = session_class
         self.manager = Manager(
             self.channel,
             context,

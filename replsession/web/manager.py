@@ -238,6 +238,8 @@ class Manager:
         except SessionTooLarge as error:
             LOGGER.error("Unable to store a session: %s", error)
             raise
+        if not changes:
+            session.keep_local()
         if not changes and is_printed and session.committed_identity is not None:
             # No write, but a stamp: whoever gets the token asks for it.
             return self.channel.commit((Change(session.committed_identity.key, {}),), asked)

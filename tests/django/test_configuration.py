@@ -128,6 +128,7 @@ def test_a_file_says_what_the_setting_does_not(tmp_path: Path) -> None:
         ({"LIFETIME": -1}, "REPLSESSION['LIFETIME']", "above 0"),
         ({"URL_TRACKING": True}, "REPLSESSION['URL_TRACKING']", "False"),
         ({"PRIMARY_INDICATOR": "mine"}, "REPLSESSION['PRIMARY_INDICATOR']", "None"),
+        ({"LOCAL_ATTRIBUTES": "x"}, "REPLSESSION['LOCAL_ATTRIBUTES']", "every member"),
         ({"LISTENERS": ["no.such.Thing"]}, "REPLSESSION['LISTENERS']", "dotted path"),
         ({"CONCERNS": "one"}, "REPLSESSION['CONCERNS']", "did you mean 'CONCERN'?"),
         ({"concern": "one"}, "REPLSESSION['concern']", "did you mean 'CONCERN'?"),

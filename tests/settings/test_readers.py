@@ -82,6 +82,8 @@ def test_send_options_that_are_refused(text: str) -> None:
         (readers.encryption_key, KEY * 2, {"secret": KEY * 2}),
         (readers.pattern("valve"), r".*\.gif;.*\.js;", {"valve": r".*\.gif;.*\.js;"}),
         (readers.pattern("valve"), "", {"valve": ""}),
+        (readers.name_filter, "", {}),
+        (readers.name_filter, "a|b", {"local_attributes": r"(?!(?:a|b)\Z)(?s:.*)"}),
     ],
 )
 def test_what_a_text_says(reader: Any, text: str, said: dict[str, Any]) -> None:
@@ -108,6 +110,8 @@ def test_what_a_text_says(reader: Any, text: str, said: dict[str, Any]) -> None:
         (readers.pattern("valve"), r"[a-z&&[^b]]"),
         (readers.pattern("valve"), r"\p{Alpha}+"),
         (readers.pattern("valve"), r"[[a]b]"),
+        (readers.name_filter, "(("),
+        (readers.name_filter, "(?i)a"),
     ],
 )
 def test_what_a_text_must_not_say(reader: Any, text: str) -> None:

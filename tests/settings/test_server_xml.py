@@ -130,6 +130,8 @@ def test_there_must_be_one(tmp_path: Path) -> None:
         (cluster(DELTA % 'sendAllSessions="false" sendAllSessionsSize="100"'), {}),
         (cluster(DELTA % 'maxInactiveInterval="600" name="localhost#/app"'),
          {"max_inactive_interval": 600.0, "context": "/app"}),
+        (cluster(DELTA % 'sessionAttributeNameFilter="user|cart.*"'),
+         {"local_attributes": r"(?!(?:user|cart.*)\Z)(?s:.*)"}),
         (cluster(DELTA % 'maxActiveSessions="-1" enableStatistics="true"'), {}),
         (cluster(DELTA % 'notifySessionListenersOnReplication="false"'),
          {"notify_listeners_on_replication": False}),
@@ -242,6 +244,8 @@ def test_static_membership_and_that_of_a_cloud(tmp_path: Path) -> None:
          "line 3: <Member> host", "where"),
         (channel(interceptor("EncryptInterceptor", 'encryptionKey="cafebabe-cafebabe"')),
          "line 3: <Interceptor> encryptionKey", "hexadecimal"),
+        (channel(interceptor("EncryptInterceptor", 'encryptionKey="cafebabe${rest}"')),
+         "line 3: <Interceptor> encryptionKey", "only Tomcat knows"),
     ],
 )  # fmt: skip
 def test_what_is_not_known_or_not_allowed(tmp_path: Path, text: str, where: str, says: str) -> None:
