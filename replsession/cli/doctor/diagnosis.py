@@ -48,8 +48,7 @@ def about_the_interface(facts: Facts) -> Iterator[Finding]:
             yield error(
                 "interface-down",
                 f"the network interface {name} is down",
-                (f"ip link set {name} up",),
-                (f"ip link set {name} down",),
+                *remedies.link(name, facts.platform),
             )
         elif not interface.has_carrier:
             yield error(
@@ -127,14 +126,14 @@ def _without_address(facts: Facts) -> Iterator[Finding]:
             "loopback-route",
             f"the route to {asked.group} leads to the loopback interface, so a member here "
             "would have no address that others can dial",
-            *remedies.route(asked.group, usable),
+            *remedies.route(asked.group, usable, facts.platform),
         )
     elif towards is None and len(usable) > 1 and asked.bind == "auto":
         names = ", ".join(f"{i.name} ({i.addresses[0].partition('/')[0]})" for i in usable)
         yield error(
             "no-multicast-route",
             f"there is no route to {asked.group}, and this host has several interfaces: {names}",
-            *remedies.route(asked.group, usable),
+            *remedies.route(asked.group, usable, facts.platform),
         )
     else:
         yield error("no-address", facts.no_address, ("ip -brief address",))
@@ -148,7 +147,7 @@ def about_the_route(facts: Facts) -> Iterator[Finding]:
             "no-multicast-route",
             f"there is no route to {facts.asked.group}; members name the interface themselves, "
             "other programs (ping) would not get there",
-            *remedies.route(facts.asked.group, [interface]),
+            *remedies.route(facts.asked.group, [interface], facts.platform),
         )
 
 
@@ -186,7 +185,7 @@ def about_sending(facts: Facts) -> Iterator[Finding]:
         yield error(
             "firewall-out",
             f"a firewall of this host forbids sending to {asked.group}:{asked.port}",
-            *remedies.let_datagrams("OUTPUT", asked),
+            *remedies.let_datagrams("OUTPUT", asked, facts.platform),
         )
     elif failed is not None:
         yield error("cannot-send", f"sending to {asked.group} fails: {failed.text}")
@@ -195,5 +194,5 @@ def about_sending(facts: Facts) -> Iterator[Finding]:
             "firewall-in",
             f"of {facts.sent} datagrams to {asked.group}:{asked.port} none came back to their own "
             "host: a firewall of this host drops what comes in",
-            *remedies.let_datagrams("INPUT", asked),
+            *remedies.let_datagrams("INPUT", asked, facts.platform),
         )

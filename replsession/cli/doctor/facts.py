@@ -150,6 +150,8 @@ class Facts:
     """Everything that one look has found; None where the system does not say."""
 
     asked: Question
+    platform: str = field(default="linux", kw_only=True)
+    """As ``sys.platform``."""
     interfaces: tuple[Interface, ...] = ()
     routes: tuple[Route, ...] | None = None
     joined: tuple[Joined, ...] | None = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from ipaddress import IPv4Interface
@@ -36,7 +37,8 @@ def look(settings: ClusterSettings, seconds: float, asked_peers: Sequence[Addres
     facts = Facts(
         asked,
         found,
-        system.routes(),
+        platform=sys.platform,
+        routes=system.routes(),
         towards_group=system.towards(asked.group, asked.port),
         in_container=system.is_container(),
         key_id=keys.key_id.hex() if settings.secret else "",

@@ -195,7 +195,7 @@ def nobody(facts: Facts) -> Iterator[Finding]:
             "firewall-in",
             f"datagrams of {', '.join(arrives)} arrive at this host's interface, but a firewall "
             "of this host drops them",
-            *remedies.let_datagrams("INPUT", asked),
+            *remedies.let_datagrams("INPUT", asked, facts.platform),
         )
     elif elsewhere:
         yield error(

@@ -10,12 +10,29 @@ Remedy = tuple[tuple[str, ...], tuple[str, ...]]
 """Ways to mend, and how the first is undone."""
 
 
-def route(group: str, interfaces: Sequence[Interface]) -> Remedy:
+MACOS = "darwin"
+_MAC_FIREWALL = "sudo /usr/libexec/ApplicationFirewall/socketfilterfw"
+
+
+def link(name: str, platform: str) -> Remedy:
+    """Return how an interface is set up."""
+    command = f"sudo ifconfig {name}" if platform == MACOS else f"ip link set {name}"
+    return (f"{command} up",), (f"{command} down",)
+
+
+def route(group: str, interfaces: Sequence[Interface], platform: str) -> Remedy:
     """Return how a route to a group is made, over the first of some interfaces."""
+    if platform == MACOS:
+        # Interfaces cannot be named there (channel/addresses.py), addresses can.
+        name = interfaces[0].name if interfaces else "en0"
+        own = [i.addresses[0].partition("/")[0] for i in interfaces if i.addresses]
+        bind = tuple(f'bind="{address}" (REPLSESSION_BIND={address})' for address in own)
+        words = f"-net {group} -interface {name}"
+        return (f"sudo route -nv add {words}", *bind), (f"sudo route -nv delete {words}",)
     names = [interface.name for interface in interfaces] or ["eth0"]
-    mend = tuple(f"ip route replace {group}/32 dev {name}" for name in names[:1])
     settings = tuple(f'bind="{name}" (REPLSESSION_BIND={name})' for name in names)
-    return (*mend, *settings), (f"ip route del {group}/32 dev {names[0]}",)
+    mend = f"ip route replace {group}/32 dev {names[0]}"
+    return (mend, *settings), (f"ip route del {group}/32 dev {names[0]}",)
 
 
 def way_to(host: str, interface: Interface | None) -> Remedy:
@@ -27,8 +44,14 @@ def way_to(host: str, interface: Interface | None) -> Remedy:
     )
 
 
-def let_datagrams(chain: str, asked: Question) -> Remedy:
+def let_datagrams(chain: str, asked: Question, platform: str = "linux") -> Remedy:
     """Return how heartbeats are let through the firewall of this host."""
+    if platform == MACOS and chain == "OUTPUT":
+        # Its own firewall judges only what comes in; packet filter rules were set by somebody.
+        return ("sudo pfctl -s rules",), ()
+    if platform == MACOS:
+        python = '"$(which python3)"'
+        return (f"{_MAC_FIREWALL} --add {python}",), (f"{_MAC_FIREWALL} --remove {python}",)
     rule = f"{chain} -p udp -d {asked.group} --dport {asked.port} -j ACCEPT"
     more = f"ufw allow proto udp to {asked.group} port {asked.port}" if chain == "INPUT" else ""
     return tuple(filter(None, (f"iptables -I {rule}", more))), (f"iptables -D {rule}",)

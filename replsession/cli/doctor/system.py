@@ -19,6 +19,7 @@ from ipaddress import IPv4Interface, IPv4Network
 from pathlib import Path
 from typing import Final
 
+from replsession.cli.doctor import macos
 from replsession.cli.doctor.facts import Interface, Joined, Route
 
 IFF_UP: Final = 0x1
@@ -35,6 +36,8 @@ _ADDRESSES_MAX: Final = 256
 
 def interfaces() -> tuple[Interface, ...]:
     """Return the network interfaces; none where the system does not say."""
+    if sys.platform == "darwin":
+        return macos.interfaces()
     if sys.platform != "linux":
         return ()
     addresses = _addresses()

@@ -7,7 +7,7 @@ from tests.cli.doctor.situations import ETH0, asked
 
 
 def test_a_route_is_made_over_the_first_interface() -> None:
-    mend, undo = remedies.route("228.0.0.4", [ETH0])
+    mend, undo = remedies.route("228.0.0.4", [ETH0], "linux")
     assert mend == (
         "ip route replace 228.0.0.4/32 dev eth0",
         'bind="eth0" (REPLSESSION_BIND=eth0)',
