@@ -63,6 +63,12 @@ class NativeThread:
             self._thread = threading.Thread(target=self._run, name=self._name, daemon=True)
             self._thread.start()
             return
+        import gevent
+
+        # Two threads that make their first hubs at once import the same modules, and in a patched
+        # process the import system's own locks can then wait for each other for ever.
+        hub = gevent.get_hub()
+        _ = hub.resolver, hub.threadpool
         has_ended = threading.Event()
         monkey.get_original("_thread", "start_new_thread")(self._run_beside_gevent, (has_ended,))
         self._has_ended = has_ended
