@@ -8,6 +8,7 @@ import click
 
 from replsession.cli.demo import demo
 from replsession.cli.doctor.command import doctor
+from replsession.cli.importing import import_
 from replsession.cli.secret import secret
 
 
@@ -29,5 +30,6 @@ def program() -> None:
 
 program.add_command(secret)
 program.add_command(doctor)
+program.add_command(import_)
 if find_spec("demo_app") is not None:
     program.add_command(demo)
