@@ -91,6 +91,11 @@ class Scene:
         until(lambda: theirs.name in names_of_others(self.victim), "the other is seen")
         until(lambda: ours.name in names_of_others(other), "and sees us")
 
+    def until_refused(self, number: int, what: str) -> None:
+        """Wait until so many links were refused, and no more."""
+        until(lambda: self.victim.metrics.links_refused >= number, what)
+        assert self.victim.metrics.links_refused == number, what
+
     def until_said(self, text: str) -> None:
         """Wait for a line of the log that has this in it."""
         until(lambda: any(text in line for line in self._caplog.messages), text)
@@ -220,7 +225,8 @@ def test_strangers_get_no_link(scene: Scene) -> None:
                     link.sendall(hello(STRANGER, Address(HOST, 1)))
                     assert rest_of(link) == b"", what
         scene.until_said(f"Handshake with {source} failed: ")
-        assert scene.victim.metrics.links_refused == number, what
+        # The system may give a port again that an earlier word was said from.
+        scene.until_refused(number, what)
 
 
 def test_what_is_not_tls_is_closed_unread(scene: Scene) -> None:
@@ -243,7 +249,8 @@ def test_what_is_not_tls_is_closed_unread(scene: Scene) -> None:
             # At most an alert of TLS: not a frame, not a page.
             assert len(rest_of(connection)) < 16, what
         scene.until_said(f"Handshake with {source} failed: ")
-        assert scene.victim.metrics.links_refused == number, what
+        # The system may give a port again that an earlier word was said from.
+        scene.until_refused(number, what)
 
 
 def test_silent_connections_are_bounded_in_number_and_time(
