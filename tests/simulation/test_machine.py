@@ -197,7 +197,8 @@ def test_no_sequence_of_steps_breaks_a_promise() -> None:
 
 
 def test_a_planted_bug_is_found_by_steps() -> None:
-    # Without shrinking, which is for people.
-    quick = settings(PLAN, max_examples=300, phases=[Phase.generate])
+    # Without shrinking, which is for people; and the same examples each time: so few of them see
+    # the bug that by luck none of some hundred does.
+    quick = settings(PLAN, max_examples=1500, phases=[Phase.generate], derandomize=True)
     with planted("last_arrival_wins"), pytest.raises(Failure):
         run_state_machine_as_test(ClusterMachine, settings=quick)
