@@ -39,7 +39,8 @@ BACKLOG = 128
 HANDSHAKE_TIMEOUT_S = 5.0
 DIAL_TIMEOUT_S = 6.0
 LINGER_S = 1.0
-"""How long a link that is closed on purpose may take to write what it still has."""
+"""How long what is closed on purpose goes on: a link writes what it still has, and a receiver that
+moved is found at its old address, where that still works, by who has not heard of the new one."""
 
 
 class Network:
@@ -155,7 +156,7 @@ class Network:
         accepting, task = self._accepting
         task.remove_done_callback(self._accepting_ended)
         task.add_done_callback(lambda _: accepting.abandon())
-        task.cancel()
+        self.loop.call_later(LINGER_S, task.cancel)
         self._accept_from(receiver)
         if self._heartbeats is not None:
             self._heartbeats.move(self._place.host)
