@@ -113,6 +113,8 @@ class Limits:
     inquiries_per_s_max: int = 200
     """Inquiries for sessions unknown here or over: after a restart of everything each browser
     brings an id that verifies and that nobody knows."""
+    met_members_max: int = 4096
+    """Ids of members that had a link once: of all others it is not known whether they live."""
     unknown_sessions_max: int = 10_000
     """Sessions remembered for ``unknown_retention_s`` as known to nobody."""
     tickets_max: int = 1024
@@ -192,6 +194,8 @@ class Timing:
     """How long a request waits for a delta that is surely under way, before it asks for it."""
     fresh_second_s: float = 0.02
     """After so long without an answer the other members are asked as well."""
+    fresh_again_s: float = 0.05
+    """After that long all are asked once more while a writer was never met: it may just begin."""
     fresh_timeout_s: float = 0.25
     """Longest wait of a request for fresh state. Must exceed ``fresh_second_s``."""
     join_wait_s: float = 5.0

@@ -266,11 +266,28 @@ def test_a_session_that_is_here_and_behind_is_not_remembered_as_unknown() -> Non
     one_second = {INTERVAL: encoded_limits(SessionLimits(1, None))}
     network.commit("m1", KEY, {**one_second, "x": b"\x01"}, birth=True)
     lost = some_id(99)
+    # One that was here, and is gone.
+    network.nodes["m2"].waits.freshness.member_met(lost)
     lookup = waiting(network, seen=Seen({lost: 1 << 60}, 1 << 60))
     assert (lookup.is_done, lookup.is_certain, lookup.is_behind) == (True, True, True)
     network.run(1.1)
 
     assert waiting(network).is_certain, "now it is over here, and others are asked"
+
+
+def test_all_are_asked_again_while_a_writer_that_was_never_met_may_just_begin() -> None:
+    network = cluster(1, 2, 3)
+    network.commit("m1", KEY, {"x": b"\x01"}, birth=True)
+    again_s = network.nodes["m2"].timing.fresh_again_s
+    lookup = waiting(network, seen=Seen({some_id(99): 1 << 60}, 1 << 60))
+    assert (lookup.is_done, inquiries(network)) == (False, 2)
+    network.run(again_s + BARELY_S)
+    assert (lookup.is_done, inquiries(network)) == (False, 4)
+    network.run(BOUND_S)
+
+    assert (lookup.is_done, lookup.is_fresh, lookup.is_certain) == (True, False, False)
+    assert inquiries(network) <= 2 * (1 + BOUND_S / again_s)
+    assert served(network) == {"x": b"\x01"}, "for who has seen nothing of that writer"
 
 
 def test_a_member_that_does_not_answer_leaves_it_open_whether_there_is_one() -> None:

@@ -12,7 +12,8 @@ Freshness: a request whose client has seen more than is here waits a moment, the
 Rules of this file:
 
 1. A lookup ends as soon as its need is met, or when everybody has answered: nobody waits for the
-   time-out only because a writer is dead.
+   time-out only because a writer is dead. A writer that was never met here may just have begun:
+   what it writes is on its way to others, so they are asked again until the time-out.
 2. How many wait, how many are asked for, and how long an answer "unknown" is remembered have
    bounds: ids that verify are not scarce.
 3. Who asks is answered by an answer to that inquiry or to a later one: when the member answered
@@ -96,6 +97,8 @@ class Freshness:
     _open: list[Lookup] = field(default_factory=list)
     _inquiries: int = 0
     """The number of the latest inquiry."""
+    _met: dict[MemberId, None] = field(default_factory=dict)
+    """Members that have, or had, a link."""
     _unknown: dict[Key, float] = field(default_factory=dict)
     """Sessions that all have called unknown or over, and until when that is remembered."""
     _budget: float = 0.0
@@ -166,6 +169,10 @@ class Freshness:
             if self._is_over(lookup, now, has_asked=not whom):
                 self._end(lookup, now)
                 continue
+            if not whom and self._have_all_answered(lookup):
+                lookup.ask_at = now + self.timing.fresh_again_s
+                lookup._answered.clear()
+                lookup._asked_all = False
             still.append(lookup)
             for member in whom:
                 lookup._awaited[member] = self._inquiries = number
@@ -178,15 +185,31 @@ class Freshness:
     def _is_over(self, lookup: Lookup, now: float, *, has_asked: bool) -> bool:
         lookup.is_fresh = self._is_met(lookup, now)
         have_all_answered = (
-            has_asked
-            and self.intake.is_ready
-            and lookup._asked_all
-            and not lookup._awaited
-            and all(peer.id in lookup._answered for peer in self.peers)
+            has_asked and self._have_all_answered(lookup) and not self._may_just_begin(lookup)
         )
         lookup.is_certain = have_all_answered and not self._may_be_elsewhere(lookup.seen)
         lookup.is_done = lookup.is_fresh or have_all_answered or now >= lookup.deadline
         return lookup.is_done
+
+    def _have_all_answered(self, lookup: Lookup) -> bool:
+        return (
+            self.intake.is_ready
+            and lookup._asked_all
+            and not lookup._awaited
+            and all(peer.id in lookup._answered for peer in self.peers)
+        )
+
+    def _may_just_begin(self, lookup: Lookup) -> bool:
+        """
+        Tell whether something is missing of a writer of which nobody here knows that it died.
+
+        Not of a session that is not here: after a start of the whole cluster all clients name such.
+        """
+        me = self.intake.me
+        return lookup.is_behind and any(
+            member not in self._met and member != me and self._lacks(lookup.key, member, hlc)
+            for member, hlc in lookup.seen.items()
+        )
 
     def _may_be_elsewhere(self, seen: Mapping[MemberId, int]) -> bool:
         """Tell whether members that cannot be asked may have what a client has seen."""
@@ -231,6 +254,12 @@ class Freshness:
     def _lacks(self, key: Key, member: MemberId, hlc: int) -> bool:
         record = self.store.peek(key)
         return record is None or record.version.get(member, 0) < hlc
+
+    def member_met(self, member: MemberId) -> None:
+        """A member has a link."""
+        self._met[member] = None
+        if len(self._met) > self.limits.met_members_max:
+            del self._met[next(iter(self._met))]
 
     def member_lost(self, member: MemberId) -> None:
         """A link is gone: no answer will come over it."""

@@ -254,11 +254,15 @@ class Served:
         os.kill(pid, signal.SIGKILL)
 
     def read_everywhere(self, browsers: Sequence[Browser], pids: Sequence[int]) -> None:
-        """Let each browser read until every worker has answered it: all have what it wrote."""
+        """
+        Let each browser read until every worker has answered it: all have what it wrote.
+
+        Nobody waits for a worker that was recycled meanwhile.
+        """
 
         def is_seen(browser: Browser) -> bool:
             browser.read()
-            return set(pids) <= set(browser.pids)
+            return all(pid in browser.pids or not is_alive(pid) for pid in pids)
 
         for browser in browsers:
             browser.pids.clear()

@@ -42,14 +42,7 @@ def test_recycled_workers_lose_no_session_under_load(tmp_path: Path) -> None:
     command = commands.GUNICORN_RECYCLING.replace(" 1000", f" {RECYCLED_AFTER}")
     with (
         kept(tmp_path) as secret,
-        # Without a concern the last write of a worker that leaves at once may come late, or never.
-        served(
-            command,
-            workers=WORKERS,
-            secret=secret,
-            cwd=tmp_path,
-            environment={"SHOP_CONCERN": "one"},
-        ) as server,
+        served(command, workers=WORKERS, secret=secret, cwd=tmp_path) as server,
     ):
         first = server.wait_members(others=WORKERS)
         browsers = server.browsers(4)

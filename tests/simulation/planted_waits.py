@@ -93,11 +93,16 @@ def _sent_counts_as_held() -> list[Patch]:
     return [(Tickets, "open", hopeful)]
 
 
+def _strangers_given_up() -> list[Patch]:
+    return [(Freshness, "_may_just_begin", lambda self, lookup: False)]
+
+
 PLANTED: dict[str, Callable[[], list[Patch]]] = {
     "tokens_not_compared": _tokens_not_compared,
     "token_of_the_version_alone": _token_of_the_version_alone,
     "token_clock_not_raised": _token_clock_not_raised,
     "unknown_at_once": _unknown_at_once,
+    "strangers_given_up": _strangers_given_up,
     "any_answer_answers": _any_answer_answers,
     "waits_without_end": _waits_without_end,
     "acknowledged_with_gaps": _acknowledged_with_gaps,

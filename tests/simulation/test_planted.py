@@ -165,6 +165,7 @@ SCENARIOS: dict[str, Callable[[], None]] = {
     "one_list_of_flashes": counters.TestFlashes().test_two_halves_flash_and_keep_both,
     "pops_remembered": counters.TestFlashes().test_nothing_is_left_of_what_was_popped,
     "flashes_unbounded": counters.TestFlashes().test_of_too_many_the_oldest_go,
+    "strangers_given_up": waits.TestFreshness().test_writer_that_was_never_met_may_be_on_its_way,
     "token_of_the_version_alone": (
         waits.TestFreshness().test_what_was_shown_after_a_gap_is_in_the_token
     ),

@@ -199,6 +199,30 @@ class TestConcern:
 
 
 class TestFreshness:
+    def test_writer_that_was_never_met_may_be_on_its_way(self) -> None:
+        # It has just started: what it writes reaches others before it has reached everybody.
+        cluster = cluster_of("abc", started=False)
+        cluster.start("a")
+        cluster.start("b")
+        cluster.run(3.0)
+        key = create(cluster.processes["a"])
+        cluster.network.cut(cluster.pairs(["b"], ["c"]))
+        cluster.start("c")
+        cluster.run(3.0)
+        _, b, c = members(cluster)
+        way = cluster.one_way(["c"], ["a"])
+        cluster.network.cut(way)
+        written(c, key, "async", cart=b"\x09")
+        answers = asked(b, key, token(c, key))
+        cluster.run(0.06)
+        cluster.network.mend(way)
+        cluster.run(0.4)
+        (answer,) = answers
+        assert not answer.stale
+        assert answer.record is not None
+        assert answer.record.value("cart") == b"\x09"
+        assert answer.waited_s <= 0.25
+
     def test_delta_under_way_is_waited_for(self) -> None:
         cluster = cluster_of("ab")
         a, b = members(cluster)
