@@ -28,7 +28,7 @@ from replsession.flask import ReplicatedSession as ReplicatedFlask
 from replsession.quart import ReplicatedSession as ReplicatedQuart
 from replsession.wsgi import SessionMiddleware as WsgiMiddleware
 from tests.browser import Answer, Browser, Receive, Send
-from tests.conformance.overlap import WITHIN_S, Door, Reply, Request, Script
+from tests.conformance.overlap import WITHIN_S, Door, Reply, Request, Script, WebsocketDoor
 from tests.gateway import Environ, WsgiBrowser
 
 SECRET = "short"
@@ -160,10 +160,8 @@ class AsgiRequest(Request):
         return reply_of(self._answer.result(WITHIN_S))
 
 
-class AsgiDoor(Door):
+class AsgiDoor(WebsocketDoor):
     """A plain ASGI application behind the middleware, on asyncio or on trio."""
-
-    has_websockets = True
 
     def __init__(self, backend: str = "asyncio") -> None:
         self.backend = backend

@@ -12,32 +12,35 @@ from flask.sessions import SecureCookieSessionInterface
 from replsession.channel.channel import Channel
 from tests.conformance import overlap
 from tests.conformance.doors import AsgiDoor, FlaskDoor, QuartDoor, WsgiDoor
-from tests.conformance.overlap import NEED_WEBSOCKETS, SCENARIOS, Door
+from tests.conformance.overlap import IN_WEBSOCKETS, SCENARIOS, Door, WebsocketDoor
 
-DOORS: dict[str, Callable[[], Door]] = {
+WITH_WEBSOCKETS: dict[str, Callable[[], WebsocketDoor]] = {
     "ASGI on asyncio": lambda: AsgiDoor("asyncio"),
     "ASGI on trio": lambda: AsgiDoor("trio"),
-    "WSGI": WsgiDoor,
-    "Flask": FlaskDoor,
     "Quart": QuartDoor,
 }
+DOORS: dict[str, Callable[[], Door]] = {"WSGI": WsgiDoor, "Flask": FlaskDoor, **WITH_WEBSOCKETS}
 
 
-@pytest.fixture(params=list(DOORS.values()), ids=list(DOORS))
+@pytest.fixture(params=list(DOORS))
 def door(request: pytest.FixtureRequest) -> Iterator[Door]:
     """An application behind each of the front doors."""
-    door: Door = request.param()
+    door = DOORS[request.param]()
     yield door
     door.close()
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.__name__)
 def test_it_holds(door: Door, scenario: Callable[[Door], None]) -> None:
-    if scenario in NEED_WEBSOCKETS and not door.has_websockets:
-        with pytest.raises(NotImplementedError):
-            scenario(door)
-    else:
-        scenario(door)
+    scenario(door)
+
+
+@pytest.mark.parametrize("door", WITH_WEBSOCKETS, indirect=True)
+@pytest.mark.parametrize("scenario", IN_WEBSOCKETS, ids=lambda scenario: scenario.__name__)
+def test_it_holds_in_websockets(
+    door: WebsocketDoor, scenario: Callable[[WebsocketDoor], None]
+) -> None:
+    scenario(door)
 
 
 class FlaskWithoutUs(FlaskDoor):

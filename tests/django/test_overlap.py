@@ -1,4 +1,4 @@
-"""The scenarios of two requests that overlap, behind Django."""
+"""The scenarios of two requests that overlap, behind Django, which serves no websockets."""
 
 from __future__ import annotations
 
@@ -6,14 +6,11 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.conformance.overlap import NEED_WEBSOCKETS, SCENARIOS, Door
+from tests.conformance.overlap import SCENARIOS, Door
 from tests.django.doors import DjangoDoor, DjangoLoopDoor
-
-# Django serves no websockets.
-HTTP = [scenario for scenario in SCENARIOS if scenario not in NEED_WEBSOCKETS]
 
 
 @pytest.mark.parametrize("door", [DjangoDoor, DjangoLoopDoor])
-@pytest.mark.parametrize("scenario", HTTP, ids=lambda scenario: scenario.__name__)
+@pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.__name__)
 def test_it_holds(door: Callable[[], Door], scenario: Callable[[Door], None]) -> None:
     scenario(door())
