@@ -76,13 +76,6 @@ class Repairer:
 
     def advance(self, ready: dict[MemberId, str], now: float) -> None:
         """Begin a round if one is due; *ready* are the names of the members that may be asked."""
-        for name in ready.values():
-            # Who has just come may have news until a round with it is finished.
-            self.settled.setdefault(name, -inf)
-        if len(self.settled) > NAMES_FACTOR * self.peers.limits.members_max:
-            # Members that are started under ever new names, and killed: the longest unheard goes.
-            gone = [name for name in self.settled if name not in ready.values()]
-            del self.settled[min(gone, key=self.settled.__getitem__)]
         for peer in self.peers:
             if peer.outbox.needs_repair and peer.outbox.is_open:
                 peer.outbox.needs_repair = False
@@ -94,6 +87,19 @@ class Repairer:
             running = self.rounds.begin(member, ready[member], now)
             offer = RepairOffer(running.number, tuple(self.store.digests(now)))
             self.peers.send(member, offer)
+
+    def met(self, name: str) -> None:
+        """
+        A member can be sent to; it may have news until a round with it is finished.
+
+        Also one that is not ready yet, or met while this one was not: it serves requests.
+        """
+        self.settled.setdefault(name, -inf)
+        if len(self.settled) > NAMES_FACTOR * self.peers.limits.members_max:
+            # Members that are started under ever new names, and killed: the longest unheard goes.
+            linked = {peer.name: None for peer in self.peers}
+            gone = [name for name in self.settled if name not in linked]
+            del self.settled[min(gone, key=self.settled.__getitem__)]
 
     def want_all(self, at: float = 0.0) -> None:
         """Ask for a round with every member, not before *at*."""

@@ -98,6 +98,7 @@ class Replication:
     def link_up(self, member: Member, link: int, now: float) -> None:
         """A member can be sent to."""
         self.peers.link_up(member.id, link, member.name)
+        self.repairer.met(member.name)
         self.waits.freshness.member_met(member.id)
         if member.ready:
             self.waits.member_up(member.id, member.name, now)

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from replsession.session.codec import decode, encode
 from replsession.session.counter import (
     PREFIX,
+    VALUE_BYTES_MAX,
     Count,
     counted,
     decoded,
@@ -60,14 +61,14 @@ def test_the_register_is_as_it_is_written_down() -> None:
     register, value = counted(base(7, 40), B, "hits", 2)
     assert register == "\0+0202020202020202hits"
     assert register.startswith(PREFIX) and PREFIX.startswith(RESERVED_PREFIX)
-    assert cbor2.loads(value) == [b"\0\0\0\0\0\0\0\x07" + A, 2]
-    assert counted({}, B, "hits", -1) == (register, cbor2.dumps([b"", -1]))
+    assert cbor2.loads(value) == [b"\0\0\0\0\0\0\0\x07" + A, 2, 40]
+    assert counted({}, B, "hits", -1) == (register, cbor2.dumps([b"", -1, None]))
 
 
 def test_what_one_writer_counts_on_one_base_is_one_total() -> None:
     attributes = count(count(base(7, 40), 8, B, 2), 9, B, 3)
     assert len(attributes) == 2
-    assert decoded(attributes[register_of(B, "hits")].value or b"") == Count(epoch(7), 5)
+    assert decoded(attributes[register_of(B, "hits")].value or b"") == Count(epoch(7), 5, 40)
     assert number(attributes) == 45
 
 
@@ -110,11 +111,28 @@ def test_another_base_begins_anew() -> None:
     assert number({**before, **base(7, 40, B)}) is None
 
 
-def test_a_count_waits_for_the_base_that_it_was_made_on() -> None:
-    register, value = counted(base(9, 100), B, "hits", 1)
-    early = {**base(7, 40), register: Write(10, B, COUNTER, value)}
-    assert number(early) is None
-    assert number({**early, **base(9, 100)}) == 101
+@pytest.mark.parametrize(("held", "expected"), [(100, 101), (-7, -6), (..., 1), ("100", 1)])
+def test_a_count_is_also_the_news_of_its_base(held: object, expected: int) -> None:
+    before = count(count(base(7, 40), 8, B, 2), 8, C, 3)
+    register, value = counted({**before, **base(9, held)}, B, "hits", 1)
+    early = {**before, register: Write(10, B, COUNTER, value)}
+    # C's is gone with what it was counted on; so would B's be, had it not taken its base along.
+    assert number(early) == expected
+    assert number(count(early, 11, C, 10)) == expected + 10
+    # The base itself, if it comes, and one that is newer.
+    late = {**early, **base(9, held)}
+    assert number(late) == (None if held == "100" else expected)
+    assert number({**early, **base(11, 7)}) is None
+    assert number({**early, **base(8, 7)}) == expected
+
+
+def test_nothing_is_counted_on_what_is_still_to_come() -> None:
+    value = encoded(Count(epoch(11), 5, 70))
+    attributes = count(base(7, 40), 8, B, 2)
+    attributes[register_of(C, "hits")] = Write(10, C, COUNTER, value)
+    assert number(attributes) == 42
+    attributes[register_of(C, "hits")] = Write(11, C, COUNTER, value)
+    assert number(attributes) == 75
 
 
 def test_counters_do_not_meet() -> None:
@@ -140,13 +158,17 @@ def test_what_is_shown_stays_within_64_bits(end: int) -> None:
         cbor2.dumps(1),
         cbor2.dumps([]),
         cbor2.dumps([b"m"]),
-        cbor2.dumps(["m", 1]),
-        cbor2.dumps([b"m", 1.0]),
-        cbor2.dumps([b"m", True]),
-        cbor2.dumps([b"m", 2**70]),
-        cbor2.dumps([b"m", 1, 1]),
-        cbor2.dumps(cbor2.CBORTag(4711, [b"m", 1])),
-        cbor2.dumps([b"m" * 40, 1]),
+        cbor2.dumps([b"m", 1]),
+        cbor2.dumps(["m", 1, 1]),
+        cbor2.dumps([b"m", 1.0, 1]),
+        cbor2.dumps([b"m", True, 1]),
+        cbor2.dumps([b"m", 2**70, 1]),
+        cbor2.dumps([b"m", 1, True]),
+        cbor2.dumps([b"m", 1, 1.0]),
+        cbor2.dumps([b"m", 1, 2**70]),
+        cbor2.dumps([b"m", 1, 1, 1]),
+        cbor2.dumps(cbor2.CBORTag(4711, [b"m", 1, 1])),
+        cbor2.dumps([b"m" * 40, 1, 1]),
     ],
 )
 def test_a_register_that_cannot_be_read_counts_nothing_and_hurts_nobody(value: bytes) -> None:
@@ -158,11 +180,16 @@ def test_a_register_that_cannot_be_read_counts_nothing_and_hurts_nobody(value: b
     assert number(count(attributes, 10, C, 1)) == 43
 
 
-@given(st.integers(0, HLC_MAX), st.integers(INT_MIN, INT_MAX))
-def test_a_count_comes_back_as_it_was(hlc: int, total: int) -> None:
-    made = Count(epoch(hlc), total)
+@given(
+    st.integers(0, HLC_MAX),
+    st.integers(INT_MIN, INT_MAX),
+    st.none() | st.integers(INT_MIN, INT_MAX),
+)
+def test_a_count_comes_back_as_it_was(hlc: int, total: int, counted_on: int | None) -> None:
+    made = Count(epoch(hlc), total, counted_on)
+    assert len(encoded(made)) <= VALUE_BYTES_MAX
     assert decoded(encoded(made)) == made
-    assert number(count(base(hlc, 1), 8, B, 2)) == 3
+    assert number(count(base(hlc, 1), HLC_MAX, B, 2)) == 3
 
 
 @given(st.lists(st.tuples(st.sampled_from(MEMBERS), st.integers(-100, 100)), max_size=20))

@@ -11,6 +11,7 @@ counting.py; those of expiry in aging.py: EARLY, EXPIRED, FLAP.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -145,8 +146,10 @@ def bounds(who: str, node: Node) -> None:
         _within(who, "open pieces", len(peer.assembly._arrived), limits.pieces_open_max)
         waiting, most = len(peer.outbox), limits.outbox_deltas_max
         if waiting > most:
-            # A whole record is put in as one, where there is room for its first piece.
-            most += max((len(record.attributes) for record in node.store.records()), default=0)
+            # A whole record is put in as one, where there is room for its first piece. It may have
+            # ended since, so what its pieces are is asked of them.
+            pieces = Counter(item.key for item in peer.outbox._items if not item.is_stream)
+            most += max(pieces.values(), default=0)
         _within(who, "deltas waiting", waiting, most)
         most = limits.outbox_bytes_max + RECORD_BYTES_MAX
         _within(who, "bytes waiting", peer.outbox._bytes, most)

@@ -18,13 +18,13 @@ from typing import Any
 import cbor2
 
 from replsession.identity import Key, MemberId
-from replsession.session import counter
 from replsession.session.change import Change
 from replsession.session.flashes import Flash
 from replsession.session.record import Record
+from replsession.session.stamp import Stamp
 from tests.simulation import telling
 from tests.simulation.checkers import Copy, Failure
-from tests.simulation.oracle import Oracle, Story, greatest_in
+from tests.simulation.oracle import Oracle, Story, base_in, greatest_in, is_held
 from tests.simulation.process import Process
 from tests.simulation.scheduler import split
 from tests.simulation.workload import Workload
@@ -49,16 +49,17 @@ def expected(
         name: Of the counter.
         alive: Ids, in stamps, of the members that run.
     """
-    base = record.attributes.get(name)
-    epoch = (0, b"") if base is None else (base.hlc, base.member)
-    amounts = [
-        count.amount
+    counts = [
+        count
         for count in story.counts
         if count.name == name
-        and count.epoch == epoch
-        and (_is_due(story, count.stamp.member, alive) or _holds(record, count.stamp, name))
+        and (_is_due(story, count.stamp.member, alive) or is_held(record, count))
     ]
-    value = None if base is None or base.value is None else cbor2.loads(base.value)
+    epoch = max([base_in(record, name), *(count.epoch for count in counts)])
+    amounts = [count.amount for count in counts if count.epoch == epoch]
+    # What is counted on is known by its counts alone, if its writer died.
+    base = story.writes[Stamp(*epoch)].values[name] if epoch[0] else None
+    value = None if base is None else cbor2.loads(base)
     if not amounts:
         return value, 0
     return (value or 0) + sum(amounts), len(amounts)
@@ -66,11 +67,6 @@ def expected(
 
 def _is_due(story: Story, writer: MemberId, alive: dict[MemberId, None]) -> bool:
     return writer in alive and writer not in story.unshared
-
-
-def _holds(record: Record, stamp: tuple[int, MemberId], name: str) -> bool:
-    write = record.attributes.get(counter.register_of(stamp[1], name))
-    return write is not None and write.hlc >= stamp[0]
 
 
 def exact(

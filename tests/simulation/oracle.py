@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from replsession.identity import Key, MemberId
+from replsession.session import counter
 from replsession.session.change import Change
 from replsession.session.record import Record
 from replsession.session.stamp import Stamp
@@ -225,7 +226,26 @@ def greatest_in(record: Record) -> int:
     return greatest
 
 
-def bases_of(record: Record | None, names: Iterable[str]) -> dict[str, tuple[int, MemberId]]:
-    """Return the stamps of what is counted on under these names; 0 for nothing."""
-    bases = {} if record is None else record.attributes
-    return {name: bases[name][:2] if name in bases else (0, b"") for name in names}
+def bases_of(
+    story: Story | None, record: Record | None, names: Iterable[str]
+) -> dict[str, tuple[int, MemberId]]:
+    """Return the stamps of what is counted on under these names, as it is held; 0 for nothing."""
+    if story is None or record is None:
+        return dict.fromkeys(names, (0, b""))
+    held = [count for count in story.counts if is_held(record, count)]
+    return {
+        name: max([base_in(record, name), *(count.epoch for count in held if count.name == name)])
+        for name in names
+    }
+
+
+def base_in(record: Record, name: str) -> tuple[int, MemberId]:
+    """Return the stamp of what is stored under the name of a counter; 0 for nothing."""
+    base = record.attributes.get(name)
+    return (0, b"") if base is None else (base.hlc, base.member)
+
+
+def is_held(record: Record, count: Counted) -> bool:
+    """Return whether a count, or a later one of its writer, is in the record."""
+    write = record.attributes.get(counter.register_of(count.stamp.member, count.name))
+    return write is not None and write.hlc >= count.stamp.hlc

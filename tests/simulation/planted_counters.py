@@ -10,6 +10,7 @@ from replsession.config import Limits
 from replsession.identity import MemberId
 from replsession.session import counter, flashes
 from replsession.session.change import NO_INCREMENTS
+from replsession.session.counter import Base, Count
 from replsession.session.delta import Delta, Write
 from replsession.session.flashes import Flash, Written
 from replsession.session.record import Record
@@ -67,7 +68,17 @@ def _old_name() -> list[Patch]:
 
 
 def _epoch_ignored() -> list[Patch]:
-    return [(counter, "_epoch", lambda attributes, name: b"")]
+    held = counter._held
+    return [(counter, "_held", lambda attributes, name: held(attributes, name)._replace(epoch=b""))]
+
+
+def _base_lost_with_its_writer() -> list[Patch]:
+    def held_alone(
+        attributes: Mapping[str, Write], counts: Iterable[tuple[str, Count]]
+    ) -> dict[str, Base]:
+        return {name: counter._held(attributes, name) for name, _ in counts}
+
+    return [(counter, "_bases", held_alone)]
 
 
 def _on_what_was_replaced() -> list[Patch]:
@@ -173,6 +184,7 @@ PLANTED: dict[str, Callable[[], list[Patch]]] = {
     "one_register_for_all": _one_register,
     "counter_of_the_old_name": _old_name,
     "epoch_ignored": _epoch_ignored,
+    "base_lost_with_its_writer": _base_lost_with_its_writer,
     "counted_on_what_was_replaced": _on_what_was_replaced,
     "counted_at_every_seal": _at_every_seal,
     "pop_takes_all": _pop_takes_all,

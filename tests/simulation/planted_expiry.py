@@ -7,6 +7,7 @@ from dataclasses import replace
 from math import inf
 from typing import Any
 
+from replsession.events import Member
 from replsession.identity import Key
 from replsession.messages import Access, Expiration
 from replsession.replication import intake as intake_module
@@ -15,6 +16,7 @@ from replsession.replication.intake import Intake
 from replsession.replication.peers import Peers
 from replsession.replication.reaping import Reaper
 from replsession.replication.repair import Repairer
+from replsession.replication.replication import Replication
 from replsession.replication.requests import ACCESS_RESOLUTION_S, Requests
 from replsession.session.delta import Delta
 from replsession.session.expiry import is_over, is_too_old
@@ -43,6 +45,17 @@ def _rule_3_dropped_early() -> list[Patch]:
         return sweep(self, bucket, now, now, *writer)
 
     return [(Store, "sweep", hasty)]
+
+
+def _rule_3_joiners_not_counted() -> list[Patch]:
+    link_up = Replication.link_up
+
+    def ready_ones(self: Replication, member: Member, link: int, now: float) -> None:
+        link_up(self, member, link, now)
+        if not member.ready:
+            del self.repairer.settled[member.name]
+
+    return [(Replication, "link_up", ready_ones)]
 
 
 def _rule_3_never_dropped() -> list[Patch]:
@@ -199,6 +212,7 @@ def _unbounded_sleep() -> list[Patch]:
 EXPIRY: dict[str, Callable[[], list[Patch]]] = {
     "rule_3_dropped": _rule_3_dropped,
     "rule_3_dropped_early": _rule_3_dropped_early,
+    "rule_3_joiners_not_counted": _rule_3_joiners_not_counted,
     "rule_3_never_dropped": _rule_3_never_dropped,
     "rule_3_wakes_by_itself": _rule_3_wakes_by_itself,
     "rule_3_not_woken": _rule_3_not_woken,

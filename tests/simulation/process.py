@@ -151,7 +151,8 @@ class Process:
             read: The greatest clock value in what it had read.
         """
         assert self.is_alive and not self.is_paused
-        epochs = bases_of(self.node.store.peek(change.key), change.increments)
+        story = self.cluster.oracle.stories.get(change.key)
+        epochs = bases_of(story, self.node.store.peek(change.key), change.increments)
         record = self.node.commit(change, self.now)
         if record is not None:
             self._note(change, record, read, epochs)

@@ -22,6 +22,7 @@ KEY = Key("/", b"k" * 12)
 ME, OTHER = b"m" * 8, b"o" * 8
 BORN = Stamp(10, ME)
 NOTHING = (0, b"")
+ON_IT = (20, ME)
 WAITS, GONE = b"waiting!", b"popped!!"
 
 
@@ -29,19 +30,30 @@ def oracle_of(*counts: Counted) -> Oracle:
     """Return an oracle that knows what was counted."""
     oracle = Oracle()
     oracle.born(KEY, BORN, {})
+    oracle.wrote(KEY, Stamp(*ON_IT), {"hits": cbor2.dumps(100)}, 0)
     oracle.counted(KEY, list(counts))
     return oracle
 
 
-def record_of(base: int | None, *totals: tuple[bytes, int, int]) -> Record:
-    """Return a record with a base of stamp (20, ME), and registers: writer, hlc, total."""
+def record_of(
+    base: int | None, *totals: tuple[bytes, int, int], carried: int | None = None
+) -> Record:
+    """
+    Return a record with a base and registers.
+
+    Args:
+        base: Its stamp is (20, ME).
+        totals: Writer, clock value and total of each register.
+        carried: What the registers say that was counted on, where the base itself is missing.
+    """
     record = Record(KEY, BORN, 0.0, BORN, 0.0)
     record.complete = True
     if base is not None:
-        record.attributes["hits"] = Write(20, ME, REGISTER, cbor2.dumps(base))
-    epoch = counter._epoch(record.attributes, "hits")
+        record.attributes["hits"] = Write(*ON_IT, REGISTER, cbor2.dumps(base))
+    counted_on = base if carried is None else carried
+    epoch = b"" if counted_on is None else (20).to_bytes(8, "big") + ME
     for writer, hlc, total in totals:
-        value = counter.encoded(counter.Count(epoch, total))
+        value = counter.encoded(counter.Count(epoch, total, counted_on))
         record.attributes[counter.register_of(writer, "hits")] = Write(hlc, writer, COUNTER, value)
     return record
 
@@ -52,7 +64,6 @@ def check(oracle: Oracle, record: Record, *alive: bytes) -> int:
     return exact(copies, [KEY], oracle, dict.fromkeys(alive))
 
 
-ON_IT = (20, ME)
 COUNTS = (
     Counted(Stamp(21, ME), "hits", 5, ON_IT),
     Counted(Stamp(22, OTHER), "hits", 7, ON_IT),
@@ -64,7 +75,14 @@ COUNTS = (
 def test_the_sum_is_that_of_the_living_on_the_present_base() -> None:
     oracle = oracle_of(*COUNTS)
     assert check(oracle, record_of(100, (ME, 21, 5), (OTHER, 24, 8)), ME, OTHER) == 3
-    assert expected(oracle.stories[KEY], record_of(None), "hits", {ME: None}) == (1000, 1)
+    assert expected(oracle.stories[KEY], record_of(None), "hits", {ME: None}) == (105, 1)
+    assert expected(oracle.stories[KEY], record_of(None), "hits", {}) == (None, 0)
+
+
+def test_what_was_counted_on_is_known_by_its_counts_as_well() -> None:
+    held = record_of(None, (ME, 21, 5), (OTHER, 24, 8), carried=100)
+    assert check(oracle_of(*COUNTS), held, ME, OTHER) == 3
+    assert check(oracle_of(*COUNTS), held) == 3
 
 
 def test_of_the_dead_what_is_held_counts() -> None:
@@ -84,6 +102,7 @@ def test_of_the_dead_what_is_held_counts() -> None:
         record_of(100, (ME, 21, 5), (OTHER, 24, 1)),
         record_of(100),
         record_of(None, (ME, 21, 5), (OTHER, 24, 8)),
+        record_of(None, (ME, 21, 5), (OTHER, 24, 8), carried=99),
     ],
 )
 def test_another_sum_is_found(record: Record) -> None:

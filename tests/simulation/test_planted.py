@@ -158,6 +158,9 @@ SCENARIOS: dict[str, Callable[[], None]] = {
     "counted_on_what_was_replaced": (
         counters.TestEpochs().test_an_assignment_beats_what_was_counted_before_it
     ),
+    "base_lost_with_its_writer": (
+        counters.TestEpochs().test_an_assignment_that_was_lost_with_its_writer_loses_no_count
+    ),
     "counter_of_the_old_name": (
         counters.TestCounting().test_who_took_another_name_goes_on_in_another_register
     ),
@@ -201,6 +204,9 @@ SCENARIOS: dict[str, Callable[[], None]] = {
     "rule_3_dropped": expiry.TestSleeping().test_write_in_the_half_that_went_idle_is_not_lost,
     "rule_3_dropped_early": (
         expiry.TestSleeping().test_write_in_the_half_that_went_idle_is_not_lost
+    ),
+    "rule_3_joiners_not_counted": (
+        expiry.TestSleeping().test_member_that_is_not_ready_must_be_told_as_well
     ),
     "rule_3_not_woken": expiry.TestNotices().test_a_fresher_access_is_the_answer_and_wakes,
     "rule_3_not_transferred": expiry.TestSleeping().test_joiner_is_given_what_sleeps_as_sleeping,

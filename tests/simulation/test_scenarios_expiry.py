@@ -249,6 +249,22 @@ class TestSleeping:
         assert cluster.now < 3.0 + 100.0 + 12.0
         assert held(b, key).value("cart") == b"\x07"
 
+    def test_member_that_is_not_ready_must_be_told_as_well(self) -> None:
+        cluster = cluster_of("ab", timing=NO_REPAIR)
+        a, _ = members(cluster)
+        cluster.leave("b")
+        cluster.run(1.0)
+        again = cluster.start("b").node.me.id
+        while again not in a.node.membership.link_of:
+            cluster.run(0.001)
+        # It serves requests, and that it is ready is never heard.
+        cluster.network.cut(cluster.pairs(["a"], ["b"]))
+        assert not a.node.membership.view.is_ready(again)
+        key = create_idle(a, IDLE_S)
+        cluster.run(IDLE_S + 4.0)
+        assert held(a, key).asleep
+        assert held(a, key).unshared
+
     def test_slow_request_wakes_what_fell_asleep_before_it_committed(self) -> None:
         cluster = cluster_of(timing=NO_REPAIR)
         a, b, c = members(cluster)
