@@ -15,7 +15,7 @@ from typing import Any
 from replsession.channel import administration
 from replsession.channel.administration import SessionInfo
 from replsession.channel.channel import Channel
-from replsession.channel.log import LOGGER
+from replsession.channel.log import CLUSTER
 from replsession.channel.options import check_name, is_loopback, refuse_unknown, settings_of
 from replsession.config import (
     AUTO_BIND_PORTS,
@@ -230,7 +230,7 @@ class Cluster:
             raise configuration.blamed(error) from None
         made.configuration = configuration
         for remark in configuration.remarks:
-            LOGGER.info("%s", remark)
+            CLUSTER.info("%s", remark)
         return made
 
     def start(self) -> None:

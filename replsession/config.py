@@ -35,6 +35,12 @@ LOCAL_SESSIONS_MAX = 10_000
 """Sessions of which attributes are kept that stay on this member; what is kept are objects of any
 size, which cannot be counted in bytes. Beyond it those of the session last used longest ago go."""
 
+LOG_REPEATS_S = 60.0
+"""The same warning about the same member, host or session is logged once in so many seconds."""
+LOG_REPEATS_MAX = 256
+"""Different warnings of which that is remembered; what is beyond it is counted together by its
+text, so that a flood from ever new addresses is one line, too."""
+
 PIECES_OPEN_MIN = 5
 """Ways in which records in pieces come over one link at the same time."""
 

@@ -45,6 +45,40 @@ class MemberLeft:
     reason: str
 
 
+SEND_FAILING = "acknowledges nothing"
+"""Reason of a suspicion: what is sent to the member is not acknowledged."""
+
+
+@dataclass(frozen=True, slots=True)
+class MemberSuspected:
+    """A member is silent, or its link is gone: whether it has disappeared will be verified."""
+
+    member: Member
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class MemberVerified:
+    """A suspicion is over; ``verdict`` is one of the three below."""
+
+    member: Member
+    verdict: str
+
+
+STILL_ALIVE = "still alive"
+DISAPPEARED = "disappeared"
+ALREADY_DISAPPEARED = "already disappeared"
+"""It said goodbye meanwhile, over another way."""
+
+
+@dataclass(frozen=True, slots=True)
+class DialFailed:
+    """No link can be had with a member that is heard at this moment."""
+
+    address: Address
+    reason: str
+
+
 @dataclass(frozen=True, slots=True)
 class MemberUnreachable:
     """No link with a member can be had, but ``via`` has one: it is up, and seen through others."""
@@ -115,6 +149,14 @@ class LinkRefused:
 
 
 @dataclass(frozen=True, slots=True)
+class HeartbeatRefused:
+    """A heartbeat was signed with our secret, and is wrong all the same."""
+
+    source: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class OutboxOverflowed:
     """A member was too slow: its outbox was emptied, repair will level out."""
 
@@ -142,9 +184,28 @@ class SessionExpired:
     secret_hash: bytes
 
 
+@dataclass(frozen=True, slots=True)
+class SessionMessage:
+    """
+    A message about a session was received or sent; only told while somebody wants to know.
+
+    ``kind`` is ``created``, ``delta``, ``access`` or ``expire``.
+    """
+
+    kind: str
+    key: Key
+    secret_hash: bytes
+    sender: MemberId | None
+    """None: it was made here, for all others."""
+
+
 Event: TypeAlias = (
     MemberJoined
     | MemberLeft
+    | MemberSuspected
+    | MemberVerified
+    | DialFailed
+    | SessionMessage
     | MemberUnreachable
     | MemberReachable
     | StateRequested
@@ -154,6 +215,7 @@ Event: TypeAlias = (
     | DonorLost
     | BecameReady
     | LinkRefused
+    | HeartbeatRefused
     | OutboxOverflowed
     | SessionChanged
     | SessionExpired

@@ -101,6 +101,8 @@ class Metrics:
     """Names of vanished members no longer counted because there were too many."""
     datagrams_refused: int = 0
     links_refused: int = 0
+    log_lines_suppressed: int = 0
+    """Warnings that were counted instead of written, since the same one had just been written."""
     values_undecodable: int = 0
     listener_errors: int = 0
     listener_events_dropped: int = 0

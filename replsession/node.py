@@ -203,8 +203,9 @@ class Node:
             heartbeat = encoding.decode_heartbeat(payload)
             if heartbeat.address.host != source:
                 raise WireError("a heartbeat that names another host")
-        except WireError:
+        except WireError as error:
             self.metrics.datagrams_refused += 1
+            self._events.append(e.HeartbeatRefused(source, str(error)))
         else:
             self.membership.heartbeat_received(heartbeat, now)
 
@@ -271,7 +272,7 @@ class Node:
         self.membership.timer_fired(now, wanted_at)
         for peer in list(self.peers):
             if peer.outbox.is_stuck(now, self.timing):
-                self.membership.doubt(peer.link, "acknowledges nothing", now)
+                self.membership.doubt(peer.link, e.SEND_FAILING, now)
         self.requests.announce(now)
         self.reaper.timer_fired(now)
         self._follow()

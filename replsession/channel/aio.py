@@ -21,10 +21,10 @@ import time
 from collections.abc import Coroutine
 from typing import Any
 
+from replsession.channel import log
 from replsession.channel.dispatch import Dispatcher
 from replsession.channel.heartbeats import Heartbeats
 from replsession.channel.links import Accepting, Link
-from replsession.channel.log import LOGGER, log_event
 from replsession.channel.member import LocalMember, nothing
 from replsession.channel.place import Place
 from replsession.channel.resolver import Resolver
@@ -94,11 +94,10 @@ class Network:
             OSError: an address, a port or an interface is not to be had now.
         """
         settings, node, timing = self.settings, self.member.node, self.member.node.timing
-        LOGGER.info("Cluster is about to start")
+        log.CLUSTER.info("Cluster is about to start")
         receiver = self._place.bind()
         try:
             address = Address(*receiver.getsockname()[:2])
-            LOGGER.info("Receiver server socket bound to /%s", address)
             self._security = LinkSecurity(self._keys, settings.name, node.me.id)
             if settings.multicast is not None:
                 self._heartbeats = Heartbeats(
@@ -108,36 +107,27 @@ class Network:
                     self._place.host,
                     self._heard,
                     node.metrics,
+                    self.member.repeats,
                 )
-                self._heartbeats.open()
-                LOGGER.info(
-                    "Membership on multicast %s:%d, heartbeat every %d ms, drop after %d ms",
-                    *settings.multicast,
-                    round(timing.heartbeat_interval_s * 1000),
-                    round(timing.drop_after_s * 1000),
-                )
+                self._heartbeats.join()
         except BaseException:
             receiver.close()
             raise
         name = settings.member_name or f"{socket.gethostname()}-{address.port}"
         with self.member.lock:
             node.listening(name, address, time.monotonic())
-        LOGGER.info(
-            "Sleeping for up to %d milliseconds to establish cluster membership",
-            round(timing.discovery_s * 1000),
-        )
+        log.log_start(settings, address, timing)
         self._accept_from(receiver)
         self.member.wake = self.wake
         self._tick()
         if settings.seeds:
-            LOGGER.info("Membership on seeds %s", ", ".join(settings.seeds))
             resolver = Resolver(
                 self.loop, settings.seeds, timing.resolve_interval_s, self._addresses_found
             )
             self._spawn(resolver.run())
 
     def _accept_from(self, receiver: socket.socket) -> None:
-        accepting = Accepting(receiver, self.loop, self.member.node.metrics)
+        accepting = Accepting(receiver, self.loop, self.member.node.metrics, self.member.repeats)
         task = self._spawn(accepting.run(self._accept))
         task.add_done_callback(self._accepting_ended)
         self._accepting = accepting, task
@@ -147,12 +137,12 @@ class Network:
         try:
             receiver = self._place.bind_anew()
         except OSError as error:
-            LOGGER.warning("Receiver cannot move: %s", error)
+            log.RECEIVER.warning("Receiver cannot move: %s", error)
             return
         if receiver is None or self._accepting is None:
             return
         address = Address(*receiver.getsockname()[:2])
-        LOGGER.warning("This host has another address: receiver moves to /%s", address)
+        log.RECEIVER.warning("This host has another address: receiver moves to /%s", address)
         accepting, task = self._accepting
         task.remove_done_callback(self._accepting_ended)
         task.add_done_callback(lambda _: accepting.abandon())
@@ -207,7 +197,8 @@ class Network:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         if self._accepting is not None:
             await self._accepting[0].close()
-        LOGGER.info("Cluster has stopped")
+        self.member.repeats.finish()
+        log.CLUSTER.info("Cluster has stopped")
 
     async def _links_closed(self, patience_s: float) -> None:
         # Who was told goodbye closes the link. If we closed it while he still writes, his system
@@ -248,6 +239,7 @@ class Network:
 
     def _tick(self) -> None:
         self._timer = None
+        self.member.turned()
         with self.member.lock:
             self.member.node.timer_fired(time.monotonic())
             ready = self.member.node.ready()
@@ -288,15 +280,15 @@ class Network:
     def _close(self, order: Close) -> None:
         link = self._links.get(order.link)
         if link is not None:
-            LOGGER.debug("Link with %s closes: %s", link.address, order.reason)
+            log.MEMBERSHIP.debug("Link with %s closes: %s", link.address, order.reason)
             link.close(order.reason)
             self.loop.call_later(LINGER_S, link.abort)
 
     def _tell(self, ready: Ready) -> None:
         node = self.member.node
         for event in ready.events:
-            log_event(event, self._contexts, node.timing)
-            self._dispatcher.put(event, node.metrics)
+            log.log_event(event, self._contexts, node.timing, self.member.repeats)
+            self._dispatcher.put(event, node.metrics, self.member.repeats)
         if not self._is_delivering:
             self._is_delivering = True
             self.loop.call_soon(self._deliver)
@@ -357,11 +349,13 @@ class Network:
             reason = "no answer"
         except ssl.SSLError as error:
             reason = f"TLS refused: {error.reason or error}"
+            log.log_tls_refused(order.address, reason, self.member.repeats)
         except OSError as error:
             reason = error.strerror or str(error)
         except ValueError as error:
             # A host that a member gave, and that cannot be one.
             reason = str(error)
+        log.SENDER.debug("Member at %s cannot be dialled: %s", order.address, reason)
         with self.member.lock:
             now = time.monotonic()
             self.member.node.dial_failed(order.dial, reason, now, refused=refused)

@@ -23,7 +23,7 @@ import threading
 from replsession.channel.aio import Network
 from replsession.channel.dispatch import Dispatcher, Receiver
 from replsession.channel.leaving import hand_over, stop_at_exit, stop_with_child
-from replsession.channel.log import LOGGER, log_event
+from replsession.channel.log import CLUSTER, MANAGER, log_event
 from replsession.channel.member import Committed, LocalMember
 from replsession.channel.threaded import LoopThread
 from replsession.channel.waiting import Waiter
@@ -277,7 +277,7 @@ class Channel:
             await self._start_network()
         except OSError as error:
             self._cannot_start(error)
-            LOGGER.warning(
+            CLUSTER.warning(
                 "Sessions go on in this process alone; trying again every %g seconds", RETRY_S
             )
             self._retry = loop.create_task(self._start_later())
@@ -290,7 +290,7 @@ class Channel:
     def _cannot_start(self, error: Exception) -> None:
         self._state = NOT_STARTED
         self._problem = _in_words(error)
-        LOGGER.error("Cluster cannot start: %s", self._problem)
+        CLUSTER.error("Cluster cannot start: %s", self._problem)
         if self.required:
             raise ClusterStartError(f"the cluster cannot start: {self._problem}") from error
 
@@ -309,7 +309,7 @@ class Channel:
         network = Network(self.member, self.settings, self._keys, self.dispatcher, self.contexts)
         await network.start()
         for context in self.contexts:
-            LOGGER.info(
+            MANAGER.info(
                 "Register manager %s to cluster with name %s", context, self.member.node.me.name
             )
         self._network = network
@@ -328,9 +328,13 @@ class Channel:
     def _end_served(self) -> None:
         """End sessions that are to end with this process; their listeners hear it at once."""
         if self.expiring and self._member is not None:
+            for context in self.expiring:
+                MANAGER.info("Manager [%s] expiring sessions upon shutdown", context)
             self._tell_now(self._member.end_served(self.expiring), self._member)
 
     def _stopped(self) -> None:
+        if self._member is not None:
+            self._member.repeats.finish()
         self._state = STOPPED
         self._problem = None
         self._loop = None
@@ -360,8 +364,8 @@ class Channel:
 
     def _tell_now(self, events: list[Event], member: LocalMember) -> None:
         for event in events:
-            log_event(event, (), member.node.timing)
-            self.dispatcher.put(event, member.node.metrics)
+            log_event(event, (), member.node.timing, member.repeats)
+            self.dispatcher.put(event, member.node.metrics, member.repeats)
         while self.dispatcher.deliver():
             pass
 

@@ -7,10 +7,13 @@ into a queue with a bound, and a slice of it is delivered at a time, between whi
 
 from __future__ import annotations
 
+import logging
 import time
 from collections import deque
 from collections.abc import Callable
 
+from replsession.channel.log import LISTENERS
+from replsession.channel.repeats import Repeats
 from replsession.events import Event, SessionChanged, SessionExpired
 from replsession.metrics import Metrics
 
@@ -29,13 +32,23 @@ class Dispatcher:
         self.receivers: dict[str, Receiver] = {}
         self._queue: deque[SessionChanged | SessionExpired] = deque()
 
-    def put(self, event: Event, metrics: Metrics) -> None:
+    def put(self, event: Event, metrics: Metrics, repeats: Repeats | None = None) -> None:
         """Take in an event, if it is one of sessions and somebody listens."""
         if isinstance(event, SessionChanged | SessionExpired):
             if event.key.context not in self.receivers:
                 return
             if len(self._queue) >= QUEUE_MAX:
                 metrics.listener_events_dropped += 1
+                if repeats is not None:
+                    repeats.warn(
+                        LISTENERS,
+                        logging.WARNING,
+                        event.key.context,
+                        "Manager [%s]: events for listeners are dropped, %d wait. "
+                        "Possible cause: a listener that is slow",
+                        event.key.context,
+                        QUEUE_MAX,
+                    )
                 return
             self._queue.append(event)
 

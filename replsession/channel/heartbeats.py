@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import socket
 from collections.abc import Callable
 
-from replsession.channel.log import LOGGER
+from replsession.channel.log import MEMBERSHIP, RECEIVER
 from replsession.channel.multicast import InterfaceGone, drain, open_sockets, send
+from replsession.channel.repeats import Repeats
+from replsession.config import LOG_REPEATS_MAX
 from replsession.metrics import Metrics
-from replsession.security.keys import ClusterKeys
+from replsession.security.keys import HEARTBEAT_MAGIC, ClusterKeys
 
 
 class Heartbeats:
@@ -23,6 +26,7 @@ class Heartbeats:
         interface_address: This host's address on the interface to use.
         received: Called with payload and source host of each heartbeat that verified.
         metrics: ``datagrams_refused`` is counted here.
+        repeats: Counts what is warned of again and again; None: an own one.
     """
 
     def __init__(
@@ -33,6 +37,7 @@ class Heartbeats:
         interface_address: str,
         received: Callable[[bytes, str], None],
         metrics: Metrics,
+        repeats: Repeats | None = None,
     ) -> None:
         self._loop = loop
         self._keys = keys
@@ -41,7 +46,11 @@ class Heartbeats:
         self._received = received
         self._metrics = metrics
         self._sockets: tuple[socket.socket, socket.socket] | None = None
-        self._complained = False
+        self._repeats = repeats or Repeats(metrics)
+        self._strangers: dict[str, None] = {}
+        """Hosts of which it was said that they belong to another cluster."""
+        self._failures = 0
+        """Attempts in a row that came to nothing."""
 
     def open(self) -> None:
         """
@@ -53,6 +62,24 @@ class Heartbeats:
         self._sockets = open_sockets(*self._group, self._interface_address)
         self._loop.add_reader(self._sockets[0].fileno(), self._readable)
 
+    def join(self) -> None:
+        """
+        Join the group for the first time; see :meth:`open`.
+
+        Raises:
+            OSError: the interface is not there, or the system refuses.
+        """
+        try:
+            self.open()
+        except OSError:
+            self._repeats.warn(
+                MEMBERSHIP,
+                logging.ERROR,
+                "join",
+                "Unable to join multicast group, make sure your system has multicasting enabled.",
+            )
+            raise
+
     def move(self, interface_address: str) -> None:
         """Use another address of this host; the next heartbeat makes the sockets for it."""
         self.close()
@@ -63,8 +90,6 @@ class Heartbeats:
         try:
             if self._sockets is None:
                 self.open()
-                LOGGER.info("Membership on multicast works again")
-                self._complained = False
             assert self._sockets is not None
             error = send(self._sockets[1], self._keys.seal(payload), *self._group)
         except OSError as raised:
@@ -73,6 +98,9 @@ class Heartbeats:
             self._complain(error)
             if isinstance(error, InterfaceGone):
                 self.close()
+        elif self._failures:
+            self._failures = 0
+            MEMBERSHIP.info("Membership recovery was successful.")
 
     def close(self) -> None:
         """Leave the group; also when the loop is closed."""
@@ -96,10 +124,46 @@ class Heartbeats:
             payload = self._keys.opened(datagram)
             if payload is None:
                 self._metrics.datagrams_refused += 1
+                self._refused(datagram, source.host)
             else:
                 self._received(payload, source.host)
 
+    def _refused(self, datagram: bytes, host: str) -> None:
+        # Anybody can send anything to a group: this is no error of ours, and no datagram is a line.
+        if not datagram.startswith(HEARTBEAT_MAGIC):
+            self._repeats.warn(
+                RECEIVER,
+                logging.WARNING,
+                host,
+                "Discarded the package from %s, invalid header. Something else uses this group",
+                host,
+            )
+        elif datagram.startswith(HEARTBEAT_MAGIC + self._keys.key_id):
+            self._repeats.warn(
+                RECEIVER,
+                logging.WARNING,
+                host,
+                "Failed to verify a heartbeat from %s: it was not signed with our secret",
+                host,
+            )
+        elif host not in self._strangers and len(self._strangers) < LOG_REPEATS_MAX:
+            # Clusters may well share a group: once is enough.
+            self._strangers[host] = None
+            MEMBERSHIP.info(
+                "Heartbeats from %s are of another cluster, or of this one with another secret",
+                host,
+            )
+
     def _complain(self, error: OSError) -> None:
-        if not self._complained:
-            self._complained = True
-            LOGGER.warning("Multicasting is not functional: %s. Trying again.", error)
+        self._failures += 1
+        if self._failures == 1:
+            MEMBERSHIP.warning("Multicasting is not functional: %s. Trying again.", error)
+        else:
+            self._repeats.warn(
+                MEMBERSHIP,
+                logging.INFO,
+                "recovery",
+                "Recovery attempt number %d failed (%s). Trying again with the next heartbeat.",
+                self._failures - 1,
+                error,
+            )

@@ -8,12 +8,14 @@ number, in all and for each source, and in time.
 from __future__ import annotations
 
 import asyncio
+import logging
 import socket
 import ssl
 from collections.abc import Awaitable, Callable
 from typing import Protocol, cast
 
-from replsession.channel.log import LOGGER
+from replsession.channel.log import RECEIVER
+from replsession.channel.repeats import Repeats
 from replsession.channel.tls import member_of_peer
 from replsession.identity import Address, MemberId
 from replsession.metrics import Metrics
@@ -69,7 +71,7 @@ class Link(asyncio.Protocol):
         self.certified = member_of_peer(ssl_object)
         if self.certified is None:
             # A certificate of our own authority always names a member.
-            LOGGER.error("Link with %s has no member in its certificate: closed", self.address)
+            RECEIVER.error("Link with %s has no member in its certificate: closed", self.address)
             self._transport.abort()
             return
         self._holder.link_opened(self)
@@ -110,11 +112,16 @@ class Accepting:
     """
 
     def __init__(
-        self, receiver: socket.socket, loop: asyncio.AbstractEventLoop, metrics: Metrics
+        self,
+        receiver: socket.socket,
+        loop: asyncio.AbstractEventLoop,
+        metrics: Metrics,
+        repeats: Repeats | None = None,
     ) -> None:
         self._receiver = receiver
         self._loop = loop
         self._metrics = metrics
+        self._repeats = repeats or Repeats(metrics)
         self._pending: dict[str, int] = {}
         self._handshakes: set[asyncio.Task[None]] = set()
 
@@ -124,7 +131,9 @@ class Accepting:
             try:
                 connection, source = await self._loop.sock_accept(self._receiver)
             except OSError as error:
-                LOGGER.warning("Receiver cannot accept: %s", error)
+                self._repeats.warn(
+                    RECEIVER, logging.WARNING, "", "Receiver cannot accept: %s", error
+                )
                 await asyncio.sleep(ACCEPT_PAUSE_S)
             else:
                 self._accepted(admit, connection, Address(*source[:2]))
@@ -138,7 +147,13 @@ class Accepting:
         pending = self._pending.get(address.host, 0)
         if len(self._handshakes) >= HANDSHAKES_MAX or pending >= HANDSHAKES_OF_SOURCE_MAX:
             self._metrics.links_refused += 1
-            LOGGER.debug("Connection from %s refused: too many in their handshake", address)
+            self._repeats.warn(
+                RECEIVER,
+                logging.WARNING,
+                address.host,
+                "Connection from %s refused: too many in their handshake",
+                address,
+            )
             connection.close()
             return
         self._pending[address.host] = pending + 1
@@ -156,7 +171,14 @@ class Accepting:
             await admit(connection, address)
         except (OSError, ssl.SSLError) as error:
             self._metrics.links_refused += 1
-            LOGGER.debug("Handshake with %s failed: %s", address, error)
+            self._repeats.warn(
+                RECEIVER,
+                logging.WARNING,
+                address.host,
+                "Handshake with %s failed: %s",
+                address,
+                error,
+            )
             connection.close()
         finally:
             self._pending[address.host] -= 1

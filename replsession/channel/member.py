@@ -16,7 +16,9 @@ from collections.abc import Callable, Iterable, Mapping
 from random import Random
 from typing import NamedTuple
 
+from replsession.channel.log import is_wanted, log_commit
 from replsession.channel.native import new_lock
+from replsession.channel.repeats import Repeats
 from replsession.channel.waiting import Waiter
 from replsession.concern import NOTHING_ASKED, Asked
 from replsession.config import ClusterSettings
@@ -85,6 +87,8 @@ class LocalMember:
         if earlier is not None:
             with earlier.lock:
                 self.node.adopt(earlier.node, now)
+        self.repeats = Repeats(self.node.metrics)
+        """What this member has warned of lately."""
         self._timer_at = now
 
     def open(self, identity: Identity, seen: Seen) -> Loaded | Waiter | None:
@@ -220,6 +224,8 @@ class LocalMember:
                     keys = dict.fromkeys(change.key for change in changes)
                     waiter = self._waiter(self.node.acknowledgement(asked, keys, now))
                 committed = Committed(secret_hash, record.seen(), waiter)
+        if committed is not None and is_wanted():
+            log_commit(changes, committed.secret_hash, len(self.node.store))
         self.wake()
         if self.node.alone:
             self._tick(now)
@@ -262,9 +268,15 @@ class LocalMember:
                 self.node.reaper.end_served(context, now)
             return self.node.taken_events()
 
+    def turned(self) -> None:
+        """Time has passed, as whoever drives this member knows: do what belongs to the log."""
+        self.repeats.flush()
+        self.node.intake.tells_messages = is_wanted()
+
     def _tick(self, now: float) -> None:
         # Without a driver requests keep the time: sessions of a process alone end by them.
         if now >= self._timer_at:
+            self.turned()
             with self.lock:
                 self.node.timer_fired(now)
                 ready = self.node.ready()

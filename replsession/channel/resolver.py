@@ -19,7 +19,7 @@ from collections.abc import Callable
 from typing import Final
 
 from replsession.channel.addresses import can_be_dialled
-from replsession.channel.log import LOGGER
+from replsession.channel.log import MEMBERSHIP
 from replsession.config import RECEIVER_PORT
 from replsession.errors import ConfigError
 from replsession.identity import Address
@@ -123,13 +123,13 @@ class Resolver:
             return
         found = sorted({Address(str(answer[4][0]), name.port) for answer in answers})
         if self._problems.pop(name, None) is not None or found != self._known.get(name):
-            LOGGER.info("Members may be at %s: %s", name, ", ".join(map(str, found)))
+            MEMBERSHIP.info("Members may be at %s: %s", name, ", ".join(map(str, found)))
         self._known[name] = found
 
     def _complain(self, name: Address, problem: str) -> None:
         if self._problems.get(name) != problem:
             self._problems[name] = problem
-            LOGGER.warning("Cannot resolve %s: %s. Trying again.", name.host, problem)
+            MEMBERSHIP.warning("Cannot resolve %s: %s. Trying again.", name.host, problem)
 
     def _tell(self) -> None:
         addresses = [address for found in self._known.values() for address in found]

@@ -12,8 +12,6 @@ The session engine: Django's ``SessionStore``, over sessions that are merged by 
 
 from __future__ import annotations
 
-import logging
-
 from django.conf import settings
 from django.contrib.sessions.backends.base import CreateError, SessionBase, UpdateError
 
@@ -29,7 +27,6 @@ from replsession.django.offered import Offered
 from replsession.errors import ReplicationTimeout, SessionError
 from replsession.session.change import Change
 
-LOGGER = logging.getLogger("replsession")
 _UNSEALABLE = (None,)
 
 
@@ -348,7 +345,7 @@ class SessionStore(SessionBase):  # type: ignore[misc]
                 session.exchange.proceed()
             except SessionError:
                 # Django lets nobody hear of it.
-                LOGGER.exception("What was written while streaming could not be committed")
+                session.exchange.not_committed()
 
     def seen(self) -> str | None:
         """Return what the client has seen now, if it was looked at and there is something new."""

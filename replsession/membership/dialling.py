@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from random import Random
 from typing import TypeAlias
 
-from replsession.config import NodeConfig
+from replsession.config import NodeConfig, Timing
 from replsession.identity import Address, MemberId
 from replsession.membership.detector import redial_pause
 from replsession.metrics import Metrics
@@ -30,6 +30,8 @@ from replsession.metrics import Metrics
 DEPARTED_MAX = 256
 """Members remembered that said goodbye; what is late of them is late by seconds."""
 IsWanted: TypeAlias = Callable[[MemberId], bool]
+REFUSALS = 5
+"""So often a member that has just been killed is dialled while its last heartbeat is still new."""
 HEARD_PAUSE_S = 1.0
 """Longest pause before a member is dialled whose heartbeat has just come."""
 
@@ -59,6 +61,11 @@ class Candidate:
             self.address, self.failures, self.dial_at = address, 0, now
         # A member that is heard is worth dialling soon, however often it failed before.
         self.dial_at = min(self.dial_at, now + HEARD_PAUSE_S)
+
+    def is_out_of_reach(self, now: float, timing: Timing, *, refused: bool) -> bool:
+        """Tell whether the member is heard right now, although no link with it can be had."""
+        is_heard = now - self.heard_at <= 2 * timing.heartbeat_interval_s
+        return is_heard and (not refused or self.failures >= REFUSALS)
 
 
 @dataclass(slots=True)

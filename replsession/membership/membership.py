@@ -18,17 +18,11 @@ from collections.abc import Iterable
 from dataclasses import replace
 from random import Random
 
+from replsession import events as e
 from replsession import messages as m
 from replsession.config import NodeConfig
 from replsession.errors import WireError
-from replsession.events import (
-    Event,
-    Member,
-    MemberJoined,
-    MemberLeft,
-    MemberReachable,
-    MemberUnreachable,
-)
+from replsession.events import Event, Member
 from replsession.identity import Address, MemberId
 from replsession.membership.detector import was_late
 from replsession.membership.dialling import Candidate, Dialling
@@ -76,6 +70,7 @@ class Membership:
         self.suspicions = Suspicions(
             timing, rng, metrics, self.links, self.link_of, self.linked_with, self.messages
         )
+        self.suspicions.verifying = self._verifying
         self.pulse = Pulse(timing)
         self.is_stopped = False
 
@@ -124,12 +119,22 @@ class Membership:
 
     def dial_failed(self, dial: int, reason: str, now: float, *, refused: bool = False) -> None:
         """A dial came to nothing; *refused*: nobody listens there, so a suspect is gone."""
+        member_id = self._dial_failed(dial, reason, now, refused=refused)
+        candidate = None if member_id is None else self.candidates.get(member_id)
+        if candidate is not None and candidate.is_out_of_reach(now, self._timing, refused=refused):
+            self.events.append(e.DialFailed(candidate.address, reason))
+
+    def _dial_failed(
+        self, dial: int, reason: str, now: float, *, refused: bool = False
+    ) -> MemberId | None:
         member_id = self.dialling.failed(dial, now)
         if member_id is not None and member_id in self.suspicions:
             if refused:
                 self._give_up(member_id, reason, now)
             else:
                 self.suspicions.suspects[member_id].reason = reason
+            return None
+        return member_id
 
     def hello(self, is_ready: bool, alive_s: float) -> m.Hello:
         """Return what to say first on every link."""
@@ -273,7 +278,7 @@ class Membership:
         self, member_id: MemberId, reason: str, witness: MemberId | None, now: float
     ) -> None:
         member = self.view.get(member_id)
-        via = self.view.get(witness) if witness is not None else None
+        via = None if witness is None else self.view.get(witness)
         if member is None or via is None or self.neighbours.seen_by(member_id) is None:
             self._give_up(member_id, reason, now)
             return
@@ -285,13 +290,12 @@ class Membership:
         self.changes.append((member_id, False))
         if self.view.set_unreachable(member_id, via.id):
             self._metrics.members_unreachable += 1
-            self.events.append(MemberUnreachable(member, via))
+            self.events.append(e.MemberUnreachable(member, via))
         self._review(now)
 
     def _give_up(self, member_id: MemberId, reason: str, now: float) -> None:
-        link_id = self.link_of.get(member_id)
-        if link_id is not None:
-            self._close(link_id, reason, now)
+        if member_id in self.link_of:
+            self._close(self.link_of[member_id], reason, now)
         self._gone(member_id, reason, now)
 
     def _review(self, now: float) -> None:
@@ -324,9 +328,9 @@ class Membership:
                 self.candidates.pop(other.id, None)
                 self._give_up(other.id, "replaced by a new start", now)
         if self.view.put(member):
-            self.events.append(MemberJoined(member))
+            self.events.append(e.MemberJoined(member))
         elif self.view.set_reachable(member_id):
-            self.events.append(MemberReachable(member))
+            self.events.append(e.MemberReachable(member))
         self._metrics.names_forgotten += self.view.saw_name(hello.name, now)
         self.neighbours.is_untold = True
         self.messages += self.neighbours.tell([link], self._listed())
@@ -371,7 +375,7 @@ class Membership:
         # Without a HELLO the dial that made this link came to nothing.
         if link.member is None:
             if link.dial is not None:
-                self.dial_failed(link.dial, reason, now)
+                self._dial_failed(link.dial, reason, now)
             return False
         if self.link_of.get(link.member) != link.id:
             return False
@@ -380,11 +384,17 @@ class Membership:
         self.neighbours.is_untold = True
         return True
 
+    def _verifying(self, member_id: MemberId, told: str, is_over: bool) -> None:
+        if (member := self.view.get(member_id)) is not None:
+            event = e.MemberVerified if is_over else e.MemberSuspected
+            self.events.append(event(member, told))
+
     def _gone(self, member_id: MemberId, reason: str, now: float) -> None:
-        self.suspicions.clear(member_id)
+        has_left = member_id in self.departed
+        self.suspicions.clear(member_id, e.ALREADY_DISAPPEARED if has_left else e.DISAPPEARED)
         self.neighbours.lost(member_id)
         member = self.view.remove(member_id)
         if member is not None:
             self._metrics.names_forgotten += self.view.saw_name(member.name, now)
-            self.events.append(MemberLeft(replace(member, ready=False), reason))
+            self.events.append(e.MemberLeft(replace(member, ready=False), reason))
             self._review(now)

@@ -14,11 +14,13 @@ Source: Das, Gupta, Motivala, "SWIM", 2002 (asking others); memberlist ``suspici
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from random import Random
+from typing import TypeAlias
 
 from replsession.config import Timing
+from replsession.events import STILL_ALIVE
 from replsession.identity import MemberId
 from replsession.membership.detector import heard_lately, is_silent
 from replsession.membership.mesh import Link, LinkId
@@ -26,8 +28,13 @@ from replsession.membership.neighbours import LinkedWith
 from replsession.messages import Inquiry, Message, Probe, Testimony
 from replsession.metrics import Metrics
 
+Verifying: TypeAlias = Callable[[MemberId, str, bool], None]
 WITNESSES_MAX = 3
 """How many others are asked about a suspect. Source: SWIM; memberlist ``IndirectChecks``."""
+
+
+def _nobody(member_id: MemberId, reason: str, is_over: bool) -> None:
+    """Nobody is told."""
 
 
 @dataclass(slots=True)
@@ -57,6 +64,8 @@ class Suspicions:
     link_of: dict[MemberId, LinkId]
     linked_with: LinkedWith
     messages: list[tuple[LinkId, Message]]
+    verifying: Verifying = _nobody
+    """Is told when a suspicion begins, with its reason, and when it is over, with the verdict."""
     suspects: dict[MemberId, Suspect] = field(default_factory=dict)
     _probes: int = 0
     _stopped_at: float = float("-inf")
@@ -110,9 +119,12 @@ class Suspicions:
         if suspect is not None and heard_lately(heard_at, suspect.since, self.timing):
             suspect.witness = witness
 
-    def clear(self, member_id: MemberId) -> bool:
+    def clear(self, member_id: MemberId, verdict: str = STILL_ALIVE) -> bool:
         """Drop a suspicion; return whether there was one."""
-        return self.suspects.pop(member_id, None) is not None
+        if self.suspects.pop(member_id, None) is None:
+            return False
+        self.verifying(member_id, verdict, True)
+        return True
 
     def restart(self, now: float) -> None:
         """We were stopped ourselves: all silence is measured anew, and so is every suspicion."""
@@ -147,6 +159,7 @@ class Suspicions:
             self.metrics.members_suspected += 1
             until = now + self.timing.suspect_s
             self.suspects[member_id] = Suspect(reason, heard_at, now, until, ask_at)
+            self.verifying(member_id, reason, False)
 
 
 def witnesses(

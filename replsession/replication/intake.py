@@ -26,7 +26,7 @@ from dataclasses import dataclass, field
 from math import inf
 
 from replsession.config import Limits, Timing
-from replsession.events import Event, SessionChanged, SessionExpired
+from replsession.events import Event, SessionChanged, SessionExpired, SessionMessage
 from replsession.identity import Key, MemberId
 from replsession.messages import Access
 from replsession.metrics import Metrics
@@ -78,6 +78,8 @@ class Intake:
     reported: dict[str, None] = field(default_factory=dict)
     """Contexts whose changes are told as events."""
     events: list[Event] = field(default_factory=list)
+    tells_messages: bool = False
+    """Whether every message about a session is told as an event, for who looks for a fault."""
     wanted: dict[Key, Want] = field(default_factory=dict)
     asked_out: dict[Key, None] = field(default_factory=dict)
     """Partial records that nobody could make whole, though all were asked often enough."""
@@ -127,6 +129,8 @@ class Intake:
             self._report(record, before, secret_hash)
         if delta.since is None and delta.complete:
             self._holds(delta, sender)
+        if self.tells_messages and not in_transfer:
+            self.tell_message(_kind_of(delta), delta.key, sender)
         is_whole = record.complete and (delta.piece is None or delta.complete)
         return is_whole and merge is not Merge.GAP
 
@@ -163,6 +167,13 @@ class Intake:
         accessed = record.last_accessed
         record.touch(access.access, now - access.idle_s)
         self._wake(record, accessed, now)
+
+    def tell_message(self, kind: str, key: Key, sender: MemberId | None) -> None:
+        """Tell of one message about a session, if somebody wants to know."""
+        if self.tells_messages and not key.is_internal:
+            record = self.store.peek(key)
+            secret_hash = None if record is None else record.value(SECRET)
+            self.events.append(SessionMessage(kind, key, secret_hash or b"", sender))
 
     def _begun(self, delta: Delta, now: float, *, in_transfer: bool) -> Record | None:
         if self._bury(delta, now):
@@ -315,6 +326,12 @@ class Intake:
                     record.key, secret, before is None, destroyed, () if destroyed else changes
                 )
             )
+
+
+def _kind_of(delta: Delta) -> str:
+    if delta.destroyed is not None:
+        return "expire"
+    return "created" if delta.since is None else "delta"
 
 
 def _lacks_something(delta: Delta, record: Record) -> bool:

@@ -27,7 +27,7 @@ from math import inf
 from random import Random
 
 from replsession.config import Timing
-from replsession.identity import MEMBER_ID_BYTES, Key
+from replsession.identity import MEMBER_ID_BYTES, Key, MemberId
 from replsession.messages import Access, Accesses, Expiration, Expirations
 from replsession.metrics import Metrics
 from replsession.replication.intake import Intake
@@ -113,6 +113,7 @@ class Reaper:
             # It may have been woken, or dropped, since.
             if record is not None and record.asleep:
                 over.append(Expiration(key, record.access))
+                self.intake.tell_message("expire", key, None)
         self.notices.clear()
         for at in range(0, len(over), EXPIRATIONS_IN_MESSAGE_MAX):
             message = Expirations(tuple(over[at : at + EXPIRATIONS_IN_MESSAGE_MAX]))
@@ -122,7 +123,9 @@ class Reaper:
     def expirations_received(self, peer: Peer, message: Expirations, now: float) -> None:
         """The member that served some sessions last says that they are over: judge them here."""
         fresher = [
-            access for over in message.expirations if (access := self._judge(over, now)) is not None
+            access
+            for over in message.expirations
+            if (access := self._judge(over, peer.id, now)) is not None
         ]
         if fresher:
             self.peers.send(peer.id, Accesses(tuple(fresher)))
@@ -144,9 +147,10 @@ class Reaper:
         # As they are, past what waits: there is no later round of repair for this member.
         self.peers.tell_all(encoded)
 
-    def _judge(self, over: Expiration, now: float) -> Access | None:
+    def _judge(self, over: Expiration, sender: MemberId, now: float) -> Access | None:
         """Return the fresher access that is known here, or None."""
         self.intake.clock.observe(over.access.hlc)
+        self.intake.tell_message("expire", over.key, sender)
         record = self.store.get(over.key)
         if record is None or record.destroyed is not None or record.asleep:
             return None

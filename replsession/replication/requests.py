@@ -228,6 +228,7 @@ class Requests:
             record = self.store.peek(key)
             if record is not None and record.destroyed is None:
                 accesses.append(Access(key, access, now - made_at))
+                self.freshness.intake.tell_message("access", key, None)
         if not len(self.peers):
             return
         self.metrics.accesses_sent += len(accesses)

@@ -33,6 +33,7 @@ from replsession.web.settings import (
     secrets_of,
     session_limits,
 )
+from replsession.web.timing import RequestTimes, TimedExchange, are_wanted
 from replsession.web.tracking import take
 from replsession.web.valve import DEFAULT_FILTER, Valve
 
@@ -185,6 +186,7 @@ class Application:
             expire_on_stop=expire_sessions_on_shutdown,
             sessions_max=max_sessions_per_principal,
         )
+        self._times = RequestTimes()
         self.primary_indicator = primary_indicator
         self.manager.tells_primary = primary_indicator is not None
 
@@ -213,7 +215,8 @@ class Application:
             site: Where the request arrived; None: URLs are not rewritten.
         """
         is_filtered = not self.valve.admits(path)
-        return Exchange(
+        make = partial(TimedExchange, self._times) if are_wanted() else Exchange
+        return make(
             self.manager,
             cookies,
             headers,

@@ -18,7 +18,6 @@ returns. It is also the :class:`SessionContext` of its session.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -31,13 +30,13 @@ from replsession.session.context import Identity, Loaded
 from replsession.session.expiry import SessionLimits
 from replsession.session.session import Session
 from replsession.session.stamp import NOTHING_SEEN, Seen
+from replsession.web import remarks
 from replsession.web.cookies import Cookies, add_vary, cookie_line
 from replsession.web.manager import Manager, Pending
 from replsession.web.settings import UNSET
 from replsession.web.tracking import Site as Site  # offered from here
 from replsession.web.tracking import encode_url
 
-LOGGER = logging.getLogger("replsession")
 Headers = list[tuple[bytes, bytes]]
 
 
@@ -266,7 +265,7 @@ class Exchange:
         error = _missed(waiter)
         if error is None:
             return None
-        LOGGER.warning("A response to %r started without its %s", self._path, error)
+        remarks.too_few_hold_it(self._manager.repeats, self._path, error)
         return error if self._policy.on_shortfall == "error" else None
 
     def proceed(self) -> None:
@@ -275,10 +274,7 @@ class Exchange:
         if session.is_dirty or self._printed is not None:
             if session.would_be_born and not session.is_exposed:
                 session.stay_unborn()
-                LOGGER.warning(
-                    "A session was begun after the response had started, or without one: no id "
-                    "can reach the client any more, so it is not stored"
-                )
+                remarks.begun_too_late(self._manager.repeats, self._path)
             self._note_filtered(self._commit(NOTHING_ASKED))
 
     def abandon(self) -> None:
@@ -286,7 +282,11 @@ class Exchange:
         try:
             self.proceed()
         except SessionError:
-            LOGGER.exception("A session could not be committed after its application had failed")
+            self.not_committed()
+
+    def not_committed(self) -> None:
+        """Say in the log what can be told to nobody else; within an ``except``."""
+        remarks.not_committed(self._manager.repeats)
 
     def _add_cookie(self, headers: Headers, committed: Committed | None) -> None:
         if self.session.was_lost:
@@ -312,10 +312,7 @@ class Exchange:
     def _note_filtered(self, committed: Committed | None) -> None:
         if self.is_filtered and committed is not None:
             self._manager.metrics.writes_on_filtered_paths += 1
-            LOGGER.info(
-                "A session was written on a path that the valve filters: %r; the write is kept",
-                self._path,
-            )
+            remarks.written_on_filtered_path(self._manager.repeats, self._path)
 
     @property
     def is_stale(self) -> bool:

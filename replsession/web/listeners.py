@@ -14,11 +14,11 @@ Source: ``HttpSessionListener`` and ``HttpSessionAttributeListener`` of Jakarta 
 from __future__ import annotations
 
 import inspect
-import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
+from replsession.channel.repeats import Repeats
 from replsession.errors import ConfigError, WireError
 from replsession.events import SessionChanged, SessionExpired
 from replsession.identity import public_id
@@ -27,8 +27,8 @@ from replsession.session.change import Change
 from replsession.session.codec import decode
 from replsession.session.counter import sum_of
 from replsession.session.record import RESERVED_PREFIX
+from replsession.web.remarks import listener_failed
 
-LOGGER = logging.getLogger("replsession")
 METHODS = (
     "session_created",
     "session_destroyed",
@@ -106,11 +106,14 @@ class Listeners:
         return bool(self._listeners)
 
     def local(
-        self, changes: Sequence[tuple[Change, str, dict[str, bytes]]], metrics: Metrics
+        self,
+        changes: Sequence[tuple[Change, str, dict[str, bytes]]],
+        metrics: Metrics,
+        repeats: Repeats | None = None,
     ) -> None:
         """Tell what a request did: each change, the id of its session, and the bytes before."""
         for change, session_id, before in changes:
-            tell = _Teller(self._listeners, session_id, self._context, "local", metrics)
+            tell = _Teller(self._listeners, session_id, self._context, "local", metrics, repeats)
             if change.birth:
                 tell("session_created")
             for name, value in change.writes.items():
@@ -121,14 +124,19 @@ class Listeners:
             if change.destroy:
                 tell("session_destroyed", reason="invalidated")
 
-    def replicated(self, event: SessionChanged | SessionExpired, metrics: Metrics) -> None:
+    def replicated(
+        self,
+        event: SessionChanged | SessionExpired,
+        metrics: Metrics,
+        repeats: Repeats | None = None,
+    ) -> None:
         """Tell what another member did, or that a session is over."""
         session_id = public_id(event.key.locator, event.secret_hash)
         if isinstance(event, SessionExpired):
-            tell = _Teller(self._listeners, session_id, self._context, "local", metrics)
+            tell = _Teller(self._listeners, session_id, self._context, "local", metrics, repeats)
             tell("session_destroyed", reason="expired")
             return
-        tell = _Teller(self._listeners, session_id, self._context, "replicated", metrics)
+        tell = _Teller(self._listeners, session_id, self._context, "replicated", metrics, repeats)
         if event.created:
             tell("session_created")
         for name, old, value in event.changes:
@@ -144,6 +152,7 @@ class _Teller:
     context: str
     origin: Literal["local", "replicated"]
     metrics: Metrics
+    repeats: Repeats | None
 
     def attribute(self, name: str, old: bytes | None, value: bytes | None) -> None:
         """Tell what became of one attribute."""
@@ -161,9 +170,10 @@ class _Teller:
                 continue
             try:
                 function(event)
-            except Exception:
+            except Exception:  # noqa: BLE001 - it is the application's, and is logged
                 self.metrics.listener_errors += 1
-                LOGGER.exception("Listener %s failed in %s", type(listener).__name__, method)
+                repeats = self.repeats or Repeats(self.metrics)
+                listener_failed(repeats, type(listener).__name__, method)
 
 
 def _value(encoded: bytes | None) -> Any:

@@ -13,7 +13,9 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from replsession.channel.channel import Channel
+from replsession.channel.log import MANAGER
 from replsession.channel.member import Committed
+from replsession.channel.repeats import Repeats
 from replsession.channel.waiting import Waiter
 from replsession.concern import NOTHING_ASKED, Asked
 from replsession.config import Limits
@@ -37,7 +39,6 @@ from replsession.session.stamp import Seen
 from replsession.web.cookies import values_in
 from replsession.web.listeners import Listeners
 
-LOGGER = logging.getLogger("replsession")
 REMEMBERED_MAX = 4096
 """Cookie headers whose id is remembered."""
 REMEMBERED_BYTES_MAX = 1024
@@ -103,8 +104,13 @@ class Manager:
         """Counters of this process's member."""
         return self.channel.metrics
 
+    @property
+    def repeats(self) -> Repeats:
+        """What this process's member has warned of lately."""
+        return self.channel.member.repeats
+
     def _replicated(self, event: SessionChanged | SessionExpired) -> None:
-        self._listeners.replicated(event, self.metrics)
+        self._listeners.replicated(event, self.metrics, self.repeats)
 
     def find(self, texts: Sequence[str]) -> Loaded | Pending | None:
         """
@@ -228,7 +234,10 @@ class Manager:
         try:
             changes = session.seal()
         except UnserializableAttribute as error:
-            LOGGER.error(
+            self.repeats.warn(
+                MANAGER,
+                logging.ERROR,
+                error.path,
                 "Unable to serialize attribute %r (%s) of session %s",
                 error.path,
                 error.problem,
@@ -236,7 +245,7 @@ class Manager:
             )
             raise
         except SessionTooLarge as error:
-            LOGGER.error("Unable to store a session: %s", error)
+            self.repeats.warn(MANAGER, logging.ERROR, "", "Unable to store a session: %s", error)
             raise
         if not changes:
             session.keep_local()
@@ -252,7 +261,7 @@ class Manager:
             return None
         session.committed()
         if told:
-            self._listeners.local(told, self.metrics)
+            self._listeners.local(told, self.metrics, self.repeats)
         return committed
 
     def _described(
@@ -271,8 +280,15 @@ class Manager:
     def undecodable(self, session_id: str | None, name: str, error: Exception) -> None:
         """Log and count an attribute whose bytes can't be read; the rest of the session lives."""
         self.metrics.values_undecodable += 1
-        LOGGER.error(
-            "Unable to decode attribute %r of session %s: %s", name, short(session_id or "?"), error
+        shown = short(session_id or "?")
+        self.repeats.warn(
+            MANAGER,
+            logging.ERROR,
+            (name, shown),
+            "Unable to decode attribute %r of session %s: %s",
+            name,
+            shown,
+            error,
         )
 
     def wall_time(self) -> float:

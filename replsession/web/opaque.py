@@ -17,6 +17,7 @@ import hmac
 import logging
 from typing import Any, Final, NamedTuple, TypedDict, Unpack
 
+from replsession.channel.log import MANAGER
 from replsession.channel.member import Committed, StateMissing
 from replsession.channel.waiting import Waiter
 from replsession.cluster import Cluster
@@ -33,7 +34,6 @@ from replsession.session.stamp import NOTHING_SEEN
 from replsession.web.application import Application
 from replsession.web.settings import Unset, secrets_of
 
-LOGGER = logging.getLogger("replsession")
 ENDED_AT_ONCE_MAX = 1000
 """Values ended in one commit when all are."""
 RENEWALS: Final = 10
@@ -128,8 +128,12 @@ class OpaqueStore:
         writes = {_VALUE: encoded, **self._times(identity, ttl_s)}
         committed = self._commit(identity, writes, birth=loaded is None)
         if committed is None:
-            LOGGER.warning(
-                "Session %s was ended: what is put under its key is not kept", _named(identity)
+            self.channel.member.repeats.warn(
+                MANAGER,
+                logging.WARNING,
+                identity.key,
+                "Session %s was ended: what is put under its key is not kept",
+                _named(identity),
             )
             return False
         await self._wait(committed)

@@ -137,7 +137,7 @@ def test_an_interface_that_vanished_gets_new_sockets(
 
     assert caplog.messages == [
         f"Multicasting is not functional: {gone}. Trying again.",
-        "Membership on multicast works again",
+        "Membership recovery was successful.",
     ]
 
 
@@ -167,7 +167,9 @@ def test_while_there_is_no_interface_it_says_so_once(
 
     assert caplog.messages == [
         "Multicasting is not functional: [Errno 19] no such interface. Trying again.",
-        "Membership on multicast works again",
+        "Recovery attempt number 1 failed ([Errno 19] no such interface). "
+        "Trying again with the next heartbeat.",
+        "Membership recovery was successful.",
     ]
 
 
@@ -213,3 +215,64 @@ def test_a_reading_that_fails_gets_new_sockets(
             assert left.heard == [(b"two", HOST)]
 
     run(work())
+
+
+def test_a_group_that_cannot_be_joined_is_an_error_and_a_hint(
+    run: Run, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def opened(*_: object) -> None:
+        raise OSError(errno.ENODEV, "no such interface")
+
+    async def work() -> None:
+        monkeypatch.setattr(heartbeats_module, "open_sockets", opened)
+        side = Side(some_group())
+        for _ in range(3):
+            with pytest.raises(OSError, match="no such interface"):
+                side.heartbeats.join()
+
+    run(work())
+
+    assert caplog.record_tuples == [
+        (
+            "replsession.membership",
+            logging.ERROR,
+            "Unable to join multicast group, make sure your system has multicasting enabled.",
+        )
+    ]
+
+
+def test_a_flood_of_bad_datagrams_is_one_line_of_each_kind(
+    run: Run, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG, "replsession")
+    group, floods = some_group(), 200
+    stranger = ClusterKeys(SECRET, "another")
+    forged = bytearray(ClusterKeys(SECRET, NAME).seal(b"hello"))
+    forged[-1] ^= 1
+
+    async def work() -> None:
+        side = Side(group)
+        side.heartbeats.open()
+        sender = open_sockets(*group, HOST)
+        try:
+            for number in range(floods):
+                for datagram in (b"TRIBES-B%d" % number, stranger.seal(b"hello"), bytes(forged)):
+                    sender[1].sendto(datagram, group)
+                # So that none is lost for want of room.
+                wanted = 3 * number + 3
+                await until(lambda: side.metrics.datagrams_refused == wanted)  # noqa: B023
+        finally:
+            side.heartbeats.close()
+            for sock in sender:
+                sock.close()
+        assert side.heard == []
+        assert side.metrics.log_lines_suppressed == 2 * (floods - 1)
+
+    run(work())
+
+    told = [record.getMessage() for record in caplog.records if record.levelno > logging.DEBUG]
+    assert sorted(told) == [
+        f"Discarded the package from {HOST}, invalid header. Something else uses this group",
+        f"Failed to verify a heartbeat from {HOST}: it was not signed with our secret",
+        f"Heartbeats from {HOST} are of another cluster, or of this one with another secret",
+    ]

@@ -24,7 +24,7 @@ PACKAGE = "replsession"
 
 LEVELS: tuple[tuple[str, ...], ...] = (
     ("__init__", "__main__"),
-    ("cli", "asgi", "wsgi", "flask", "quart", "django", "litestar", "starsessions"),
+    ("cli", "asgi", "wsgi", "flask", "quart", "django", "litestar", "starsessions", "logging"),
     ("web",),
     ("cluster",),
     ("channel", "settings"),
@@ -175,7 +175,7 @@ def private_imports_of_the_demo(source: Source) -> Iterator[str]:
     """Yield every import of the demo that a user's application would not have."""
     for imported in imports(source):
         package, *rest = imported.name.split(".")
-        is_door = rest and rest[0] in {"wsgi", *FRAMEWORKS}
+        is_door = rest and rest[0] in {"wsgi", "logging", *FRAMEWORKS}
         if package == PACKAGE and len(rest) > (2 if is_door else 1):
             yield f"{source.path}:{imported.line}: {imported.name} is not a public name"
 

@@ -8,7 +8,14 @@ import pytest
 
 from replsession.config import Limits, NodeConfig, Timing
 from replsession.errors import WireError
-from replsession.events import Event, Member, MemberJoined, MemberLeft
+from replsession.events import (
+    Event,
+    Member,
+    MemberJoined,
+    MemberLeft,
+    MemberSuspected,
+    MemberVerified,
+)
 from replsession.identity import Address
 from replsession.membership.dialling import DEPARTED_MAX
 from replsession.membership.membership import Close, Dial, Membership
@@ -49,9 +56,9 @@ def taken(part: Membership) -> list[Dial | Close]:
 
 
 def told(part: Membership) -> list[Event]:
-    """Take the events out, as the node does."""
+    """Take the events out, as the node does; that somebody is being verified is another matter."""
     events, part.events = part.events, []
-    return events
+    return [one for one in events if not isinstance(one, MemberSuspected | MemberVerified)]
 
 
 def accept(part: Membership, link: int, member: Member, now: float = 0.0) -> None:

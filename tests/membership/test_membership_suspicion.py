@@ -14,7 +14,9 @@ from replsession.events import (
     MemberJoined,
     MemberLeft,
     MemberReachable,
+    MemberSuspected,
     MemberUnreachable,
+    MemberVerified,
 )
 from replsession.identity import Address
 from replsession.membership.membership import Close, Dial, Membership
@@ -42,9 +44,9 @@ def accept(part: Membership, link: int, member: Member, now: float) -> None:
 
 
 def told(part: Membership) -> list[Event]:
-    """Take the events out, as the node does."""
+    """Take the events out, as the node does; that somebody is being verified is another matter."""
     events, part.events = part.events, []
-    return events
+    return [one for one in events if not isinstance(one, MemberSuspected | MemberVerified)]
 
 
 def taken(part: Membership) -> list[Dial | Close]:

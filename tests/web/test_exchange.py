@@ -427,7 +427,7 @@ def test_a_session_begun_after_the_start_is_not_stored(caplog: pytest.LogCapture
     exchange.proceed()
     assert list(app.channel.member.node.store.records()) == []
     (warning,) = warnings_in(caplog)
-    assert "begun after the response had started" in warning
+    assert "begun after the response to '/page' had started" in warning
     assert dict(exchange.session) == {"n": 2}
 
 
@@ -481,7 +481,7 @@ def test_what_cannot_be_stored_after_a_failed_application_is_logged(
     started(exchange)
     exchange.session["x"] = object()
     exchange.abandon()
-    assert "could not be committed after its application had failed" in caplog.messages[-1]
+    assert "could not be committed after its response had started" in caplog.messages[-1]
 
 
 # Filtered paths.

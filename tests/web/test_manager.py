@@ -345,7 +345,11 @@ def test_a_value_that_may_not_be_stored_is_logged(
     assert session_id is not None
     shown = session_id[:8] if found else "(new)"
     assert caplog.record_tuples == [
-        ("replsession", logging.ERROR, f"Unable to serialize attribute {told} of session {shown}")
+        (
+            "replsession.manager",
+            logging.ERROR,
+            f"Unable to serialize attribute {told} of session {shown}",
+        )
     ]
     assert app.manager.metrics.commits == commits
 
