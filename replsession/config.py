@@ -41,6 +41,9 @@ LOG_REPEATS_MAX = 256
 """Different warnings of which that is remembered; what is beyond it is counted together by its
 text, so that a flood from ever new addresses is one line, too."""
 
+DRAIN_S_MAX = 3600.0
+"""Longer than any orchestrator waits for a process that it has asked to stop."""
+
 PIECES_OPEN_MIN = 5
 """Ways in which records in pieces come over one link at the same time."""
 
@@ -223,12 +226,19 @@ class Timing:
     """Between two visits to one of the store's buckets."""
     late_timer_s: float = 0.25
     """A timer later than this: we were stopped ourselves, so nobody else is called silent."""
+    drain_s: float = 0.0
+    """How long a member goes on serving after SIGTERM, while it says that it is not ready: at least
+    twice the time in which balancers look again. 0: the server stops at once."""
 
     def __post_init__(self) -> None:
         for item in fields(self):
             value = getattr(self, item.name)
-            if not is_number(value) or not 0 < value < math.inf:
+            if not is_number(value) or not 0 <= value < math.inf:
                 raise ConfigError(item.name, value, "a number of seconds above 0")
+            if not value and item.name != "drain_s":
+                raise ConfigError(item.name, value, "a number of seconds above 0")
+        if self.drain_s > DRAIN_S_MAX:
+            raise ConfigError("drain_s", self.drain_s, f"0 to {DRAIN_S_MAX:g} seconds")
         if self.drop_after_s <= 2 * self.heartbeat_interval_s:
             raise ConfigError(
                 "drop_after_s",

@@ -12,7 +12,7 @@ from replsession import config
 from replsession.config import Limits, NodeConfig, Timing, is_number
 from replsession.errors import ConfigError
 
-TIMES = [field.name for field in fields(Timing)]
+TIMES = [field.name for field in fields(Timing) if field.name != "drain_s"]
 BOUNDS = [field.name for field in fields(Limits)]
 WRONG: list[Any] = [0, -1, -0.5, math.nan, math.inf, -math.inf, "x", True, None, [1], b"1"]
 
@@ -52,6 +52,15 @@ def test_a_wrong_time_is_refused_by_name(field: str, given: Any) -> None:
     assert (caught.value.field, caught.value.given) == (field, given)
     assert "above 0" in caught.value.allowed
     assert str(caught.value).startswith(f"{field}: got {given!r}; allowed: ")
+
+
+def test_a_member_may_leave_at_once_or_after_a_bounded_time() -> None:
+    assert Timing().drain_s == 0
+    assert [Timing(drain_s=seconds).drain_s for seconds in (0, 2.5, 3600)] == [0, 2.5, 3600]
+    for given in (*WRONG[1:], 3601):
+        with pytest.raises(ConfigError) as caught:
+            construct(Timing, "drain_s", given)
+        assert caught.value.field == "drain_s"
 
 
 @pytest.mark.parametrize("given", [*WRONG, 1.5], ids=repr)

@@ -22,6 +22,7 @@ import threading
 
 from replsession.channel.aio import Network
 from replsession.channel.dispatch import Dispatcher, Receiver
+from replsession.channel.draining import Draining
 from replsession.channel.leaving import hand_over, stop_at_exit, stop_with_child
 from replsession.channel.log import CLUSTER, MANAGER, log_event
 from replsession.channel.member import Committed, LocalMember
@@ -41,7 +42,7 @@ from replsession.session.stamp import Seen
 
 RETRY_S = 5.0
 NOT_STARTED, STARTING, RUNNING, STOPPED = "not started", "starting", "running", "stopped"
-READY = "ready"
+READY, LEAVING = "ready", "leaving"
 
 _LEAVING_PARENT = threading.Lock()
 
@@ -79,6 +80,8 @@ class Channel:
         self._network: Network | None = None
         self._thread: LoopThread | None = None
         self._retry: asyncio.Task[None] | None = None
+        drain_s = 0.0 if self.settings is None else self.settings.node.timing.drain_s
+        self._draining = Draining(drain_s)
         self.dispatcher = getattr(self, "dispatcher", None) or Dispatcher()
         self._member: LocalMember | None = None
         self._earlier = earlier
@@ -118,6 +121,8 @@ class Channel:
             return f"cannot start: {self._problem}"
         if self._state != RUNNING:
             return self._state
+        if self._draining.is_leaving:
+            return LEAVING
         return READY if self.member.node.is_ready else "state transfer"
 
     def register(
@@ -216,6 +221,8 @@ class Channel:
                 return
             self._state = STARTING
         await self._try_to_start()
+        if self._loop is not None:
+            self._draining.listen(self._loop)
 
     async def stop(self) -> None:
         """Leave the cluster with a goodbye, if the member lives on this loop or on a thread."""
@@ -270,6 +277,8 @@ class Channel:
                 self._cannot_start(error)
             else:
                 stop_with_child()
+                if self._loop is not None:
+                    self._draining.listen(self._loop)
 
     async def _try_to_start(self) -> None:
         loop = asyncio.get_running_loop()
@@ -335,6 +344,7 @@ class Channel:
     def _stopped(self) -> None:
         if self._member is not None:
             self._member.repeats.finish()
+        self._draining.stop_listening()
         self._state = STOPPED
         self._problem = None
         self._loop = None

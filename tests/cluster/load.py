@@ -8,7 +8,8 @@ Browsers that hop to a random member at each request, in a process of their own.
 It reads commands from standard input, one JSON object a line, and answers each with a line
 ``answer NUMBER {…}``:
 
-``start``   let browsers loose; ``browsers``, ``seed``, ``pause_s``
+``start``   let browsers loose; ``browsers``, ``seed``, ``pause_s``; ``through``: the names of whom
+            they ask, such as a balancer, if not all
 ``count``   how many requests each member has answered so far
 ``stop``    let each finish its request
 ``probe``   ask every member for every session, ended ones too
@@ -20,6 +21,8 @@ It reads commands from standard input, one JSON object a line, and answers each 
    again: the next one has another token.
 2. A browser keeps the cookie of each of its sessions, and sends the one it got last.
 3. Every second session is shared: another browser writes its own attribute of it at the same time.
+4. With ``in_url``, every other browser sends no cookies, but ``;jsessionid=`` in the path.
+5. Behind a balancer, the answer says which member it is from. One that failed is the balancer's.
 """
 
 from __future__ import annotations
@@ -99,9 +102,19 @@ class Visit:
 class Browsers:
     """All browsers of one load, and everything they did."""
 
-    def __init__(self, members: Sequence[Member], browsers: int, seed: int, pause_s: float) -> None:
+    def __init__(
+        self,
+        members: Sequence[Member],
+        browsers: int,
+        seed: int,
+        pause_s: float,
+        in_url: bool = False,
+        closing: bool = False,
+    ) -> None:
         self.members = members
         self.pause_s = pause_s
+        self.in_url = in_url
+        self.closing = closing
         self.operations: list[Operation] = []
         self.answered = Counter(dict.fromkeys((member.name for member in members), 0))
         self.is_stopping = False
@@ -200,13 +213,13 @@ class Browser:
         if kind == "append":
             self.tokens += 1
             told |= {"attribute": f"w{self.number}", "token": f"{self.number}-{self.tokens}"}
-        headers = {} if visit is None else {"Cookie": visit.cookie}
+        path, headers = self._sent(kind, visit)
         start = time.monotonic()
         found: dict[str, Any] = {"status": 0}
         cookie = ""
         member.in_flight += 1
         try:
-            response = await member.http.post(f"/{kind}", json=told, headers=headers)
+            response = await member.http.post(path, json=told, headers=headers)
         except httpx.TransportError as error:
             member.rests_until = time.monotonic() + REST_S
             found |= {"error": repr(error), "was_sent": not isinstance(error, NOT_SENT)}
@@ -218,7 +231,7 @@ class Browser:
         operation = Operation(
             kind,
             f"{self.number}",
-            member.name,
+            found.pop("member", member.name),
             start,
             time.monotonic(),
             asked=asked,
@@ -227,8 +240,17 @@ class Browser:
             **found,
         )
         self.among.operations.append(operation)
-        self.among.answered[member.name] += operation.status != 0
+        self.among.answered[operation.member] += operation.status != 0
         return operation, cookie
+
+    def _sent(self, kind: str, visit: Visit | None) -> tuple[str, dict[str, str]]:
+        """Return path and headers of a request."""
+        headers = {"Connection": "close"} if self.among.closing else {}
+        if visit is None:
+            return f"/{kind}", headers
+        if self.among.in_url and self.number % 2:
+            return f"/{kind};jsessionid={visit.cookie.partition('=')[2]}", headers
+        return f"/{kind}", {**headers, "Cookie": visit.cookie}
 
 
 def _told(response: httpx.Response) -> dict[str, Any]:
@@ -258,7 +280,9 @@ class Runner:
             answers = await asyncio.gather(*(self._get(m, command["path"]) for m in asked))
             return {member.name: told for member, told in zip(asked, answers, strict=True)}
         if do == "start":
-            self._browsers = Browsers(self._members, **command)
+            names = command.pop("through", None) or [member.name for member in self._members]
+            among = [member for member in self._members if member.name in names]
+            self._browsers = Browsers(among, **command)
         browsers = self._browsers
         assert browsers is not None
         if do == "stop":

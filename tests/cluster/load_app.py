@@ -87,16 +87,15 @@ async def append(request: Request) -> Response:
     asked = await request.json()
     session = session_of(request)
     if session.id != asked["session"]:
-        return answer(session, known=False)
+        return answer(request, known=False)
     session.setdefault(asked["attribute"], []).append(asked["token"])
-    return answer(session)
+    return answer(request)
 
 
 async def read(request: Request) -> Response:
     """Answer with the session."""
     asked = await request.json()
-    session = session_of(request)
-    return answer(session, known=session.id == asked["session"])
+    return answer(request, known=session_of(request).id == asked["session"])
 
 
 async def invalidate(request: Request) -> Response:
@@ -104,9 +103,10 @@ async def invalidate(request: Request) -> Response:
     asked = await request.json()
     session = session_of(request)
     if session.id != asked["session"]:
-        return answer(session, known=False)
+        return answer(request, known=False)
     session.invalidate()
-    return JSONResponse({"session": asked["session"], "values": {}, "stale": is_stale(session)})
+    told = {"session": asked["session"], "values": {}, "stale": is_stale(session)}
+    return JSONResponse({"member": name_of(request), **told})
 
 
 def session_of(request: Request) -> Session:
@@ -116,9 +116,17 @@ def session_of(request: Request) -> Session:
     return session
 
 
-def answer(session: Session, *, known: bool = True) -> Response:
+def name_of(request: Request) -> str:
+    """Return the name of the member that answers: behind a balancer nobody else knows."""
+    cluster: Cluster = request.app.state.cluster
+    return cluster.member_name
+
+
+def answer(request: Request, *, known: bool = True) -> Response:
     """Answer with the session as this request sees it."""
+    session = session_of(request)
     told = {
+        "member": name_of(request),
         "session": session.id if known else None,
         "values": dict(session) if known else {},
         "stale": is_stale(session),

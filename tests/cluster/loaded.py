@@ -48,6 +48,8 @@ PAUSE_S = 0.015
 SHOWN_MAX = 20
 STAMP_S = 0.001
 """Stamps count milliseconds: of two writes within one, either may be the newer one."""
+BALANCER = "balancer"
+"""Name of what stands before the members, for those who ask it."""
 PROMISED = (*CHECKERS, fresh, known, monotonic)
 
 
@@ -75,11 +77,11 @@ class Runner:
 class Load:
     """Browsers at work, and afterwards what they did."""
 
-    def __init__(self, runner: Runner, seed: int, browsers: int) -> None:
+    def __init__(self, runner: Runner, seed: int, browsers: int, **manner: Any) -> None:
         self._runner = runner
         self.started_at = time.monotonic()
         self.operations: list[Operation] = []
-        runner.do("start", browsers=browsers, seed=seed, pause_s=PAUSE_S)
+        runner.do("start", browsers=browsers, seed=seed, pause_s=PAUSE_S, **manner)
 
     def wait_answers(self, more: int, *members: Member) -> None:
         """
@@ -130,25 +132,38 @@ class LoadedCluster:
         processes: Starts servers, and ends them.
         limits: Limits of the product that are to be others.
         folder: For histories.
+        environment: More variables of the members.
+        balancer: URL of what stands before them, seen from the browsers' host; none: nothing.
     """
 
     def __init__(
-        self, net: Network, processes: Processes, limits: Mapping[str, int], folder: Path
+        self,
+        net: Network,
+        processes: Processes,
+        limits: Mapping[str, int],
+        folder: Path,
+        environment: Mapping[str, str] | None = None,
+        balancer: str = "",
     ) -> None:
         self.network = net
         self._folder = folder
         self._loads = 0
         self._wall_offsets_s: dict[float, None] = {}
-        environment = {
+        variables = {
             "REPLSESSION_SECRET": random_secret(),
             "REPLSESSION_CLUSTER": "lan:load",
             "LOAD_LIMITS": json.dumps(limits),
+            **(environment or {}),
         }
         self.members = tuple(
-            Member(f"member-{number}", host, processes, environment)
+            Member(f"member-{number}", host, processes, variables)
             for number, host in enumerate(net.hosts, start=1)
         )
         addresses = [f"{m.name}=http://{m.host.address}:{PORT}" for m in self.members]
+        self._manner: dict[str, Any] = {}
+        if balancer:
+            addresses.append(f"{BALANCER}={balancer}")
+            self._manner = {"through": [BALANCER]}
         for member in self.members:
             member.start()
         self.runner = Runner(
@@ -172,10 +187,10 @@ class LoadedCluster:
             yield cls(net, processes, limits, Path(folder))
 
     @contextmanager
-    def load(self, browsers: int = BROWSERS) -> Iterator[Load]:
-        """Let browsers loose until the end of the block."""
+    def load(self, browsers: int = BROWSERS, **manner: Any) -> Iterator[Load]:
+        """Let browsers loose until the end of the block; *manner* as ``start`` of ``load.py``."""
         self._loads += 1
-        load = Load(self.runner, seed=self._loads, browsers=browsers)
+        load = Load(self.runner, seed=self._loads, browsers=browsers, **self._manner, **manner)
         try:
             yield load
         finally:
