@@ -8,7 +8,7 @@ from math import inf
 from typing import Any
 
 from replsession.events import Member
-from replsession.identity import Key, MemberId
+from replsession.identity import Key
 from replsession.messages import Access, Expiration
 from replsession.replication import intake as intake_module
 from replsession.replication import outbox as outbox_module
@@ -146,8 +146,8 @@ def _rule_4_accesses_untold() -> list[Patch]:
 def _rule_4_notice_unanswered() -> list[Patch]:
     judge = Reaper._judge
 
-    def silent(self: Reaper, over: Expiration, sender: MemberId, now: float) -> None:
-        judge(self, over, sender, now)
+    def silent(self: Reaper, over: Expiration, now: float) -> None:
+        judge(self, over, now)
 
     return [(Reaper, "_judge", silent)]
 
