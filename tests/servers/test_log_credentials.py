@@ -143,7 +143,7 @@ def test_no_credential_is_in_any_log(tmp_path: Path, processes: Processes) -> No
         "DEBUG replsession.messages Manager [/examples]: received session delta message for",
         "ERROR replsession.manager Unable to ",
         ' - "GET /%3Bjsessionid%3D',
-        '"GET /;jsessionid=',
+        '"GET /;JSESSIONID=',
     ):
         assert shown in told, "all of it is logged"
     assert len(scene.tokens) > 20
