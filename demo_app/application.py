@@ -22,7 +22,6 @@ from demo_app.listener import LoggingListener
 from demo_app.visits import (
     BODY_BYTES_MAX,
     CONTEXT,
-    FILTER,
     NOT_STORED,
     TOO_LONG,
     Place,
@@ -62,7 +61,7 @@ def create_app(environment: Mapping[str, str] = os.environ) -> Starlette:
                 cluster=here.cluster,
                 context=CONTEXT,
                 url_tracking=True,
-                valve=FILTER,
+                valve=here.valve,
                 listeners=[LoggingListener()],
             ),
         ],

@@ -16,7 +16,6 @@ from demo_app.listener import LoggingListener
 from demo_app.visits import (
     BODY_BYTES_MAX,
     CONTEXT,
-    FILTER,
     NOT_STORED,
     TOO_LONG,
     Place,
@@ -47,7 +46,7 @@ def create_app(environment: Mapping[str, str] = os.environ) -> Flask:
         REPLSESSION_CLUSTER=here.cluster,
         REPLSESSION_CONTEXT=CONTEXT,
         REPLSESSION_URL_TRACKING=True,
-        REPLSESSION_VALVE=FILTER,
+        REPLSESSION_VALVE=here.valve,
         REPLSESSION_LISTENERS=[LoggingListener()],
     )
     ReplicatedSession(app)

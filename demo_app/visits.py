@@ -17,7 +17,8 @@ from replsession import Cluster, ConfigError, Session
 
 CONTEXT = "/examples"
 """One name for all frameworks: their members share the sessions."""
-FILTER = r".*\.gif;.*\.js;.*\.jpg;.*\.png;.*\.css;.*\.txt;/readyz"
+READYZ = "/readyz"
+FILTER = rf".*\.gif;.*\.js;.*\.jpg;.*\.png;.*\.css;.*\.txt;{READYZ}"
 BODY_BYTES_MAX = 2 * 1024 * 1024
 """More than a whole session may have; a longer body is not read."""
 TOO_LONG = f"the body has more than {BODY_BYTES_MAX} bytes"
@@ -38,6 +39,16 @@ class Place:
     def member(self) -> str:
         """Name of the member that answers."""
         return self.cluster.member_name if self.cluster is not None else self.name
+
+    @property
+    def valve(self) -> str:
+        """Paths without session work: those of the cluster's configuration, or the usual ones."""
+        said = {} if self.cluster is None else self.cluster.configuration.application
+        valve = said.get("valve")
+        if not valve:
+            return FILTER
+        # Whether a member is ready is no visit, whatever the filter says.
+        return ";".join([*([valve.strip(";")] if isinstance(valve, str) else valve), READYZ])
 
     @property
     def state(self) -> tuple[dict[str, object], int]:
@@ -82,23 +93,26 @@ def place(environment: Mapping[str, str]) -> Place:
     Return what the environment says of this member.
 
     Args:
-        environment: ``REPLSESSION_…`` as in :meth:`Cluster.from_env`, of which the secret must be
-            there, and ``DEMO_MEMBERS``: ``NAME=URL`` of all members, with blanks between them.
+        environment: ``REPLSESSION_…`` as in :meth:`Cluster.from_env`, with a secret there, in the
+            file that is named there, or in the configuration; and ``DEMO_MEMBERS``: ``NAME=URL`` of
+            all members, with blanks between them.
 
     Raises:
         ConfigError: the secret is missing, or a variable has a value that is not allowed.
     """
-    secret = environment.get("REPLSESSION_SECRET")
+    cluster = Cluster.from_env(environment)
+    settings = None if cluster is None else cluster.settings
+    secret = environment.get("REPLSESSION_SECRET") or (settings and settings.secret)
     if not secret:
         raise ConfigError(
             "REPLSESSION_SECRET",
-            secret,
-            "32 random characters or more, the same for every member; make them with: "
-            'python -c "import secrets; print(secrets.token_urlsafe(32))"',
+            secret or "",
+            "32 random characters or more, the same for every member, or the path of a file with "
+            "them in REPLSESSION_SECRET_FILE; make one with: replsession secret --file secret.txt",
         )
     return Place(
         secret,
-        Cluster.from_env(environment),
+        cluster,
         environment.get("REPLSESSION_MEMBER_NAME") or socket.gethostname(),
         neighbours(environment.get("DEMO_MEMBERS", "")),
     )

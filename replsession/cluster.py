@@ -156,7 +156,7 @@ class Cluster:
         ``REPLSESSION_SECRET`` or ``REPLSESSION_SECRET_FILE``, ``REPLSESSION_BIND`` (address or
         interface), ``REPLSESSION_PORT``, ``REPLSESSION_SEEDS`` (with commas between them), and so
         on: every name of a TOML file, in capitals. An empty one is as one that is not set.
-        ``REPLSESSION_CONFIG`` is the path of a TOML file, over which the variables win.
+        ``REPLSESSION_CONFIG`` is a TOML file or a ``server.xml``, over which the variables win.
 
         Args:
             environment: Variables to read; None: those of the process.
@@ -167,7 +167,7 @@ class Cluster:
         env = os.environ if environment is None else environment
         said = variables.read(env)
         if path := env.get(variables.CONFIG):
-            said = toml.read(path).under(said)
+            said = (server_xml if path.lower().endswith(".xml") else toml).read(path).under(said)
         is_none = said.values.get("cluster") == "none" and not said.application
         return None if is_none else cls.described(said)
 

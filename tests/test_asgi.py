@@ -415,7 +415,7 @@ async def test_a_session_born_after_the_start_is_not_stored(
     answer = await Browser(middleware).get()
     assert (answer.cookie, records_of(middleware)) == (None, [])
     assert len(caplog.messages) == 1
-    assert "begun after the response had started" in caplog.text
+    assert "A session was begun after the response to" in caplog.text
 
 
 async def test_a_logout_while_streaming_ends_the_session() -> None:

@@ -14,6 +14,7 @@ the loop, so that the deltas of many requests leave in one frame and one write.
 from __future__ import annotations
 
 import asyncio
+import logging
 import socket
 import ssl
 import threading
@@ -137,7 +138,9 @@ class Network:
         try:
             receiver = self._place.bind_anew()
         except OSError as error:
-            log.RECEIVER.warning("Receiver cannot move: %s", error)
+            self.member.repeats.warn(
+                log.RECEIVER, logging.WARNING, "", "Receiver cannot move: %s", error
+            )
             return
         if receiver is None or self._accepting is None:
             return

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import tomllib
+from collections.abc import Iterator
 from importlib.metadata import EntryPoint
 
 import click
@@ -21,17 +23,37 @@ SCREEN_LINES = 24
 SCREEN_COLUMNS = 80
 
 
-@pytest.mark.parametrize("command", [None, *program.commands])
-def test_the_help_fits_on_a_screen_and_has_an_example(command: str | None) -> None:
-    words = ["--help"] if command is None else [command, "--help"]
+def below(command: click.Command, *words: str) -> Iterator[tuple[str, ...]]:
+    """Yield the words that lead to a command and to each one below it, at any depth."""
+    yield words
+    if isinstance(command, click.Group):
+        for name, inner in command.commands.items():
+            yield from below(inner, *words, name)
+
+
+def test_commands_are_found_at_any_depth() -> None:
+    inner = click.Group("sessions", commands={"list": click.Command("list")})
+    outer = click.Group("all", commands={"sessions": inner, "demo": click.Command("demo")})
+    assert list(below(outer)) == [(), ("sessions",), ("sessions", "list"), ("demo",)]
+
+
+@pytest.mark.parametrize("command", list(below(program)), ids=" ".join)
+@pytest.mark.parametrize("option", ["--help", "-h"])
+def test_the_help_fits_on_a_screen_and_has_an_example(
+    command: tuple[str, ...], option: str
+) -> None:
+    words = [*command, option]
     told = CliRunner().invoke(program, words, prog_name="replsession", terminal_width=80)
     lines = told.output.splitlines()
     assert told.exit_code == 0
     # One line is left for the prompt.
     assert len(lines) < SCREEN_LINES, told.output
     assert max(map(len, lines)) <= SCREEN_COLUMNS
-    assert "Example" in told.output
-    assert "\n    replsession " in told.output
+    _, _, example = told.output.partition("\n  Example")
+    shown = re.search(r"^    replsession (.*)$", example, re.MULTILINE)
+    assert shown, "an example that can be typed"
+    if command:
+        assert shown[1].startswith(" ".join(command)), "an example of this very command"
 
 
 def test_every_command_is_listed() -> None:

@@ -172,7 +172,7 @@ def test_what_cannot_be_stored_while_streaming_is_logged(
 
     browser.ask(put(n=1))
     assert b"".join(browser.view(streaming).streaming_content) == b"x"
-    assert "while streaming could not be committed" in caplog.text
+    assert "could not be committed after its response had started" in caplog.text
 
 
 def test_a_filtered_path_is_left_alone_until_it_is_touched(browser: Browser) -> None:
