@@ -82,23 +82,27 @@ def place(environment: Mapping[str, str]) -> Place:
     Return what the environment says of this member.
 
     Args:
-        environment: ``REPLSESSION_…`` as in :meth:`Cluster.from_env`, of which the secret must be
-            there, and ``DEMO_MEMBERS``: ``NAME=URL`` of all members, with blanks between them.
+        environment: ``REPLSESSION_…`` as in :meth:`Cluster.from_env`, with a secret there or in
+            the file that is named there, and ``DEMO_MEMBERS``: ``NAME=URL`` of all members, with
+            blanks between them.
 
     Raises:
         ConfigError: the secret is missing, or a variable has a value that is not allowed.
     """
-    secret = environment.get("REPLSESSION_SECRET")
+    cluster = Cluster.from_env(environment)
+    settings = None if cluster is None else cluster.settings
+    secret = environment.get("REPLSESSION_SECRET") or (settings and settings.secret)
     if not secret:
         raise ConfigError(
             "REPLSESSION_SECRET",
             secret,
             "32 random characters or more, the same for every member; make them with: "
-            'python -c "import secrets; print(secrets.token_urlsafe(32))"',
+            'python -c "import secrets; print(secrets.token_urlsafe(32))"; '
+            "or the path of a file with them in REPLSESSION_SECRET_FILE",
         )
     return Place(
         secret,
-        Cluster.from_env(environment),
+        cluster,
         environment.get("REPLSESSION_MEMBER_NAME") or socket.gethostname(),
         neighbours(environment.get("DEMO_MEMBERS", "")),
     )
