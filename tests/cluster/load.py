@@ -21,7 +21,8 @@ It reads commands from standard input, one JSON object a line, and answers each 
    again: the next one has another token.
 2. A browser keeps the cookie of each of its sessions, and sends the one it got last.
 3. Every second session is shared: another browser writes its own attribute of it at the same time.
-4. With ``in_url``, every other browser sends no cookies, but ``;jsessionid=`` in the path.
+4. With ``in_url``, every other browser sends no cookies, but ``;jsessionid=`` in the path. With
+   ``closing``, each request has a connection of its own.
 5. Behind a balancer, the answer says which member it is from. One that failed is the balancer's.
 """
 
@@ -225,7 +226,7 @@ class Browser:
             found |= {"error": repr(error), "was_sent": not isinstance(error, NOT_SENT)}
         else:
             found = _told(response)
-            cookie = _cookie_of(response)
+            cookie = _cookies_of(response, "" if visit is None else visit.cookie)
         finally:
             member.in_flight -= 1
         operation = Operation(
@@ -249,7 +250,7 @@ class Browser:
         if visit is None:
             return f"/{kind}", headers
         if self.among.in_url and self.number % 2:
-            return f"/{kind};jsessionid={visit.cookie.partition('=')[2]}", headers
+            return f"/{kind};jsessionid={_pairs(visit.cookie)['session']}", headers
         return f"/{kind}", {**headers, "Cookie": visit.cookie}
 
 
@@ -259,10 +260,18 @@ def _told(response: httpx.Response) -> dict[str, Any]:
     return {"status": response.status_code, **response.json()}
 
 
-def _cookie_of(response: httpx.Response) -> str:
-    cookie = response.headers.get("set-cookie", "").partition(";")[0]
-    # An ended session's cookie is taken away; the browser keeps it, to see that it is dead.
-    return "" if cookie == "session=null" else str(cookie)
+def _cookies_of(response: httpx.Response, before: str) -> str:
+    """Return the cookies of a session after an answer; a sticky balancer may add one of its own."""
+    cookies = _pairs(before)
+    for given in response.headers.get_list("set-cookie"):
+        # An ended session's cookie is taken away; the browser keeps it, to see that it is dead.
+        cookies |= {k: v for k, v in _pairs(given.partition(";")[0]).items() if v != "null"}
+    return "; ".join(f"{name}={value}" for name, value in cookies.items())
+
+
+def _pairs(cookies: str) -> dict[str, str]:
+    found = (pair.partition("=") for pair in cookies.split("; ") if pair)
+    return {name: value for name, _, value in found}
 
 
 class Runner:

@@ -32,7 +32,7 @@ from tests.cluster.processes import ROOT, Process, Processes, wait_until
 DEPLOY = ROOT / "deploy"
 DRAIN_S = 3
 """As the comments of the files say."""
-APACHE_MODULES = [
+APACHE_MODULES = (
     "mpm_event",
     "authz_core",
     "proxy",
@@ -40,12 +40,11 @@ APACHE_MODULES = [
     "proxy_balancer",
     "proxy_hcheck",
     "slotmem_shm",
-    "watchdog",
     "lbmethod_byrequests",
     "headers",
     "setenvif",
     "alias",
-]
+)
 APACHE_FOLDER = Path("/usr/lib/apache2/modules")
 
 
@@ -64,6 +63,11 @@ class Kind:
 
     def __str__(self) -> str:
         return self.name
+
+    @property
+    def is_sticky(self) -> bool:
+        """Whether a session stays with a member as long as that is there."""
+        return self.name.endswith("sticky")
 
 
 def _nginx(files: Sequence[Path], folder: Path) -> Sequence[str]:
