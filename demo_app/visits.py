@@ -106,7 +106,7 @@ def place(environment: Mapping[str, str]) -> Place:
     if not secret:
         raise ConfigError(
             "REPLSESSION_SECRET",
-            secret or "",
+            environment.get("REPLSESSION_SECRET"),
             "32 random characters or more, the same for every member, or the path of a file with "
             "them in REPLSESSION_SECRET_FILE; make one with: replsession secret --file secret.txt",
         )
