@@ -11,7 +11,7 @@ What the file says of the cluster and its applications holds; the page only adds
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -46,9 +46,12 @@ class Serving:
             said["REPLSESSION_SECRET_FILE"] = self.secret_file
         return said
 
-    def run(self) -> None:
+    def run(self, begins: Callable[[], None]) -> None:
         """
         Serve until a signal comes.
+
+        Args:
+            begins: Called when the application is made, before it is served.
 
         Raises:
             ConfigError: the configuration has something that is not allowed, or no secret.
@@ -57,12 +60,14 @@ class Serving:
         if self.framework == "flask":
             from demo_app import wsgi
 
+            begins()
             wsgi.serve(f"{self.host}:{self.port}")
             return
         import uvicorn
 
         from demo_app.asgi import app
 
+        begins()
         uvicorn.run(
             app,
             host=self.host,

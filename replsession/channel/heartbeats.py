@@ -14,6 +14,9 @@ from replsession.config import LOG_REPEATS_MAX
 from replsession.metrics import Metrics
 from replsession.security.keys import HEARTBEAT_MAGIC, ClusterKeys
 
+_FAMILY = HEARTBEAT_MAGIC[:-1]
+"""Begins all datagrams of this package, whatever they are."""
+
 
 class Heartbeats:
     """
@@ -130,6 +133,9 @@ class Heartbeats:
 
     def _refused(self, datagram: bytes, host: str) -> None:
         # Anybody can send anything to a group: this is no error of ours, and no datagram is a line.
+        if datagram.startswith(_FAMILY) and not datagram.startswith(HEARTBEAT_MAGIC):
+            # A doctor that looks around, or a later version: nothing is wrong.
+            return
         if not datagram.startswith(HEARTBEAT_MAGIC):
             self._repeats.warn(
                 RECEIVER,

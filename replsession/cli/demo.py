@@ -42,7 +42,7 @@ def demo(
     host: str,
 ) -> None:
     """
-    Run the counter page: several members here, or one on each of your hosts.
+    Run the counter page, here or as one member of your cluster.
 
     Count on one, kill it, go on with the same session on another. Ctrl-C ends
     it. It needs: pip install 'replsession[cli,demo]'
@@ -82,9 +82,9 @@ def _serve(config: Path, secret_file: Path | None, host: str, port: int, framewo
         raise click.ClickException(f"{' and '.join(missing)} not installed: {needed}")
     secret = None if secret_file is None else str(secret_file)
     shown = _shown() if host == "0.0.0.0" else host
-    click.echo(f"The counter page is at http://{shown}:{port}/ - Ctrl-C ends it.")
+    told = f"The counter page is at http://{shown}:{port}/ - Ctrl-C ends it."
     try:
-        Serving(str(config), secret, host, port, framework).run()
+        Serving(str(config), secret, host, port, framework).run(lambda: click.echo(told))
     except ConfigError as problem:
         raise click.ClickException(str(problem)) from None
 

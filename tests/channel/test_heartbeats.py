@@ -256,10 +256,16 @@ def test_a_flood_of_bad_datagrams_is_one_line_of_each_kind(
         sender = open_sockets(*group, HOST)
         try:
             for number in range(floods):
-                for datagram in (b"TRIBES-B%d" % number, stranger.seal(b"hello"), bytes(forged)):
+                for datagram in (
+                    b"TRIBES-B%d" % number,
+                    stranger.seal(b"hello"),
+                    bytes(forged),
+                    # What the doctor sends while it looks around.
+                    b"rplD%d" % number,
+                ):
                     sender[1].sendto(datagram, group)
                 # So that none is lost for want of room.
-                wanted = 3 * number + 3
+                wanted = 4 * number + 4
                 await until(lambda: side.metrics.datagrams_refused == wanted)  # noqa: B023
         finally:
             side.heartbeats.close()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -49,7 +49,12 @@ def file(tmp_path: Path) -> str:
 def served(monkeypatch: pytest.MonkeyPatch) -> list[Serving]:
     """What would have been served."""
     told: list[Serving] = []
-    monkeypatch.setattr(Serving, "run", lambda serving: told.append(serving))
+
+    def run(serving: Serving, begins: Callable[[], None]) -> None:
+        told.append(serving)
+        begins()
+
+    monkeypatch.setattr(Serving, "run", run)
     return told
 
 
@@ -94,11 +99,11 @@ def test_what_does_not_go_together(
 
 
 def test_a_wrong_file_is_one_line(file: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    def run(serving: Serving) -> None:
+    def run(serving: Serving, begins: Callable[[], None]) -> None:
         raise ConfigError("Cluster", "x", "y")
 
     monkeypatch.setattr(Serving, "run", run)
     ended = CliRunner().invoke(program, ["demo", "--config", file])
 
     assert ended.exit_code == 1
-    assert ended.output.endswith("Error: Cluster: got 'x'; allowed: y\n")
+    assert ended.output == "Error: Cluster: got 'x'; allowed: y\n"

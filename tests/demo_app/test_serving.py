@@ -82,10 +82,11 @@ def test_the_server_is_told_where_to_listen(
             monkeypatch.setattr(sys.modules[package], attribute, fake, raising=False)
     monkeypatch.setattr(os, "environ", dict(os.environ))
 
-    serving(folder, framework).run()
+    serving(folder, framework).run(lambda: told.append("it begins"))
 
     assert os.environ["REPLSESSION_CONFIG"] == str(folder / "server.xml")
     assert os.environ["REPLSESSION_SECRET_FILE"] == str(folder / "secret.txt")
+    assert told.pop(0) == "it begins"
     if framework == "flask":
         assert told == ["0.0.0.0:8080"]
     else:
