@@ -128,20 +128,17 @@ def _has(program: str) -> bool:
 class Balancer:
     """One that runs."""
 
-    def __init__(self, kind: Kind, process: Process, files: Sequence[Path], log: Path) -> None:
+    def __init__(self, kind: Kind, process: Process, folder: Path) -> None:
         self.kind = kind
         self.process = process
-        self._files = files
-        self._log = log
+        self.folder = folder
+        """Where its files are: the members of nginx in ``members.conf``, in each variant."""
 
     @property
     def access_log(self) -> str:
         """All lines of its log of requests."""
-        return self._log.read_text() if self._log.exists() else self.process.output.text
-
-    def write(self, change: Callable[[str], str]) -> None:
-        """Change the file with the members."""
-        self._files[0].write_text(change(self._files[0].read_text()))
+        log = self.folder / "access.log"
+        return log.read_text() if log.exists() else self.process.output.text
 
 
 @contextmanager
@@ -169,14 +166,14 @@ def balancer(kind: Kind, host: Namespace, addresses: Mapping[str, str]) -> Itera
             cwd=folder,
         )
         wait_until(lambda: host.ask("/readyz", 80).status == 404, f"{kind} listens")
-        yield Balancer(kind, process, files, folder / "access.log")
+        yield Balancer(kind, process, folder)
 
 
 def _copy(file: Path, folder: Path) -> Path:
     text = file.read_text(encoding="utf-8")
     # The one thing that is not as in the file: where it writes to.
     text = text.replace("/var/log/nginx/", f"{folder}/")
-    copy = folder / file.name
+    copy = folder / file.name.replace("members-sticky", "members")
     copy.write_text(text)
     return copy
 

@@ -21,6 +21,7 @@ from tests.cluster.history import History
 from tests.cluster.loaded import Load, LoadedCluster
 from tests.cluster.members import Member
 from tests.cluster.processes import wait_until
+from tests.deployment.page import edit
 from tests.deployment.running import KINDS, Balancer, Kind, addresses_of, balancer, members, need
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(240)]
@@ -48,15 +49,13 @@ def restart(cluster: LoadedCluster, load: Load, through: Balancer) -> None:
 
 def take_out(member: Member, nginx: Balancer) -> None:
     """Let nginx send nothing to a member, and finish what it has sent."""
-    line = f"server {member.name}:8080"
-    nginx.write(lambda text: text.replace(line, f"{line} down"))
+    edit(nginx.folder, 0, member.name)
     reload(nginx)
 
 
 def take_in(member: Member, nginx: Balancer) -> None:
     """Let nginx send requests to a member again."""
-    line = f"server {member.name}:8080"
-    nginx.write(lambda text: text.replace(f"{line} down", line))
+    edit(nginx.folder, 1, member.name)
     reload(nginx)
 
 
