@@ -8,6 +8,7 @@ from typing import Any, Final
 import click
 from click.core import ParameterSource
 from rich.console import Console
+from rich.status import Status
 
 from replsession.channel.options import check_name, settings_of
 from replsession.cli.doctor.diagnosis import diagnosed
@@ -104,11 +105,10 @@ def doctor(
         settings = _from_environment(context) if env else _from_options(**options)
     except ConfigError as problem:
         raise click.UsageError(str(problem)) from None
-    if settings.multicast is None:
-        raise click.UsageError("this cluster has no multicast, so there is no group to listen to")
     seeds = [host_and_port(seed) for seed in settings.seeds]
     try:
-        facts = look(settings, seconds, [*peers, *seeds])
+        with _patience(settings, seconds):
+            facts = look(settings, seconds, peers, seeds)
     except OSError as problem:
         click.echo(f"could not look: {problem}", err=True)
         context.exit(2)
@@ -118,6 +118,12 @@ def doctor(
     else:
         show(facts, findings, Console(highlight=False))
     context.exit(exit_code(findings))
+
+
+def _patience(settings: ClusterSettings, seconds: float) -> Status:
+    """Return what tells people at a terminal to wait; elsewhere nothing is shown."""
+    doing = f"listening for {seconds:g} s" if settings.multicast else "dialling the seeds"
+    return Console(stderr=True).status(f"{doing} …")
 
 
 def _from_environment(context: click.Context) -> ClusterSettings:

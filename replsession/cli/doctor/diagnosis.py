@@ -26,11 +26,13 @@ def diagnosed(facts: Facts) -> tuple[Finding, ...]:
     """Return what is to be said, the first cause first."""
     found: list[Finding] = []
     for rule in (about_the_interface, about_the_address, about_the_route, about_the_group):
-        found += rule(facts)
+        if not _stops(found):
+            found += rule(facts)
     if not _stops(found):
         found += about_sending(facts)
     if not _stops(found) and facts.address is not None:
-        found += about_others(facts)
+        if facts.asked.group:
+            found += about_others(facts)
         found += about_receivers(facts)
     # Causes first; among themselves they stay in the order of the way.
     return tuple(sorted(found, key=lambda finding: _ORDER.index(finding.severity)))
@@ -53,10 +55,11 @@ def about_the_interface(facts: Facts) -> Iterator[Finding]:
         elif not interface.has_carrier:
             yield error(
                 "no-carrier",
-                f"the network interface {name} is up, but nothing is plugged in at its other end",
-                (f"ip link show {name}",),
+                f"the network interface {name} is up, but has no link: no cable is plugged in, or "
+                "the other end is off",
+                (f"plug it in, or set its other end up; then: ip link show {name}",),
             )
-        if not interface.has_multicast and not interface.is_loopback:
+        if _needs_multicast(interface, facts):
             # Some drivers do it all the same; then it is no cause yet.
             tell = warning if facts.heard_itself else error
             yield tell(
@@ -65,6 +68,13 @@ def about_the_interface(facts: Facts) -> Iterator[Finding]:
                 (f"ip link set {name} multicast on",),
                 (f"ip link set {name} multicast off",),
             )
+
+
+def _needs_multicast(interface: Interface, facts: Facts) -> bool:
+    if interface.has_multicast or not facts.asked.group:
+        return False
+    # A tunnel is told of as a whole (about_the_address).
+    return not interface.is_loopback and not interface.is_tunnel
 
 
 def _meant(facts: Facts) -> list[Interface]:
@@ -81,54 +91,105 @@ def _meant(facts: Facts) -> list[Interface]:
 
 def about_the_address(facts: Facts) -> Iterator[Finding]:
     """Is there one, and can others dial it?"""
-    asked, address = facts.asked, facts.address
+    asked, address, interface = facts.asked, facts.address, facts.interface
     if address is None:
         yield from _without_address(facts)
-        return
-    if IPv4Address(address).is_loopback and not asked.on_this_host:
-        yield error(
-            "loopback-address",
-            f"a member here would listen on {address}, which no other host can dial",
-            ('bind="auto" (REPLSESSION_BIND=auto), or an address that other hosts see',),
-        )
-        return
-    interface = facts.interface
-    if facts.interfaces and interface is None:
+    elif IPv4Address(address).is_loopback and not asked.on_this_host:
+        yield _loopback(address, facts)
+    elif facts.interfaces and interface is None:
         yield error(
             "address-not-here",
             f"no network interface of this host has the address {address}",
             ("ip -brief address", 'bind="auto" (REPLSESSION_BIND=auto)'),
         )
-    elif interface is not None and interface.name.startswith(CONTAINER_INTERFACES):
+    elif interface is not None and not facts.sees_others:
+        # Where others are heard, it is a network that has them.
+        yield from _narrow(address, interface, facts)
+
+
+def _loopback(address: str, facts: Facts) -> Finding:
+    here = sum(len(one.receivers) for one in facts.heard if one.kind == "ours")
+    if here:
+        return note(
+            "loopback-address",
+            f"a member here listens on {address}, as bind says: it sees the {here} on this host, "
+            "and no other host can dial it",
+        )
+    return error(
+        "loopback-address",
+        f"a member here would listen on {address}, which no other host can dial",
+        ('bind="auto" (REPLSESSION_BIND=auto), or an address that other hosts see',),
+    )
+
+
+def _narrow(address: str, interface: Interface, facts: Facts) -> Iterator[Finding]:
+    asked = facts.asked
+    mend, undo = _over_another(interface, facts)
+    if interface.name.startswith(CONTAINER_INTERFACES):
         yield warning(
             "container-address",
             f"a member here would listen on {address} of {interface.name}, a network of "
             "containers that ends at this host",
-            ('bind="eth0" (REPLSESSION_BIND): the interface that the other hosts see',),
+            mend,
+            undo,
         )
-    elif facts.in_container and interface is not None and not asked.on_this_host:
+    elif interface.is_tunnel:
+        yield warning(
+            "tunnel-address",
+            f"a member here would listen on {address} of {interface.name}, a tunnel (VPN): "
+            "multicast of a network seldom comes through one",
+            mend,
+            undo,
+        )
+    elif facts.in_container and not asked.on_this_host:
         yield note(
             "in-container",
             f"this is a container: its address {address} can be dialled from the same "
             "container network, and from other hosts only if that network spans them",
-            ("docker run --network host …",),
+            ("docker run --network host …", "Kubernetes: a headless service's name as seed"),
         )
+
+
+def _over_another(interface: Interface, facts: Facts) -> remedies.Remedy:
+    """Return how a member gets an address in a network that has other hosts."""
+    others = [
+        each
+        for each in _usable(facts)
+        if each != interface
+        and not each.is_tunnel
+        and not each.name.startswith(CONTAINER_INTERFACES)
+    ]
+    if not others:
+        return ('bind="…" (REPLSESSION_BIND): the interface that the other hosts see',), ()
+    mend, undo = remedies.route(facts.asked.group, others, facts.platform)
+    return (mend, undo) if facts.asked.bind == "auto" and facts.asked.group else (mend[1:], ())
+
+
+def _usable(facts: Facts) -> list[Interface]:
+    return [i for i in facts.interfaces if i.addresses and i.is_up and not i.is_loopback]
 
 
 def _without_address(facts: Facts) -> Iterator[Finding]:
     asked = facts.asked
     if any(True for _ in about_the_interface(facts)):
         return
-    usable = [i for i in facts.interfaces if i.addresses and i.is_up and not i.is_loopback]
+    usable = _usable(facts)
     towards = facts.towards_group
-    if towards is not None and IPv4Address(towards).is_loopback:
+    if facts.route_refuses is not None and asked.bind == "auto":
+        yield error(
+            "route-refuses",
+            f"a route forbids the way to {asked.group} ({facts.route_refuses.text}), so a member "
+            "here would find no address",
+            *remedies.route(asked.group, usable, facts.platform),
+        )
+    elif towards is not None and IPv4Address(towards).is_loopback:
         yield error(
             "loopback-route",
             f"the route to {asked.group} leads to the loopback interface, so a member here "
             "would have no address that others can dial",
             *remedies.route(asked.group, usable, facts.platform),
         )
-    elif towards is None and len(usable) > 1 and asked.bind == "auto":
+    elif towards is None and len(usable) > 1 and asked.bind == "auto" and asked.group:
         names = ", ".join(f"{i.name} ({i.addresses[0].partition('/')[0]})" for i in usable)
         yield error(
             "no-multicast-route",
@@ -136,13 +197,16 @@ def _without_address(facts: Facts) -> Iterator[Finding]:
             *remedies.route(asked.group, usable, facts.platform),
         )
     else:
-        yield error("no-address", facts.no_address, ("ip -brief address",))
+        only_6 = "" if usable or asked.bind != "auto" else "; members use IPv4 only"
+        yield error("no-address", f"{facts.no_address}{only_6}", ("ip -brief address",))
 
 
 def about_the_route(facts: Facts) -> Iterator[Finding]:
     """Does the kernel know a way to the group?"""
     interface = facts.interface
-    if facts.towards_group is None and interface is not None and not interface.is_loopback:
+    if not facts.asked.group or interface is None or interface.is_loopback:
+        return
+    if facts.towards_group is None and facts.route_refuses is None:
         yield note(
             "no-multicast-route",
             f"there is no route to {facts.asked.group}; members name the interface themselves, "
@@ -164,16 +228,39 @@ def about_the_group(facts: Facts) -> Iterator[Finding]:
                     f'multicast=("{asked.group}", {asked.port + 1}) on all members',
                 ),
             )
+        elif failed.reason == "ENOBUFS":
+            yield error(
+                "cannot-join",
+                f"the group cannot be joined: this host lets a socket join "
+                f"{facts.memberships_max} groups ({failed.text})",
+                *remedies.memberships(facts.memberships_max),
+            )
         else:
             yield error("cannot-join", f"the group cannot be joined: {failed.text}")
-    elif facts.joined is not None and interface is not None:
+    elif asked.group and facts.joined is not None and interface is not None:
         if not any(j.interface == interface.name and j.group == asked.group for j in facts.joined):
-            yield error(
-                "not-joined",
-                f"the kernel does not list {asked.group} among the groups of {interface.name}, "
-                "although it was joined",
-                (f"ip maddress show dev {interface.name}",),
-            )
+            yield _not_joined(interface, facts)
+
+
+def _not_joined(interface: Interface, facts: Facts) -> Finding:
+    group, address = facts.asked.group, facts.address or ""
+    twins = [i for i in facts.interfaces if i != interface and i.has(address)]
+    if not twins:
+        return error(
+            "not-joined",
+            f"the kernel does not list {group} among the groups of {interface.name}, although it "
+            "was joined",
+            (f"ip maddress show dev {interface.name}",),
+        )
+    twin = twins[0]
+    whole = next(own for own in twin.addresses if own.startswith(f"{address}/"))
+    return error(
+        "not-joined",
+        f"{interface.name} and {twin.name} both have the address {address}, and the kernel joined "
+        f"{group} on {twin.name}",
+        (f"ip address del {whole} dev {twin.name}",),
+        (f"ip address add {whole} dev {twin.name}",),
+    )
 
 
 def about_sending(facts: Facts) -> Iterator[Finding]:

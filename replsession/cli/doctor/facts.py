@@ -18,6 +18,7 @@ class Question:
 
     name: str
     group: str
+    """Empty: the cluster has no multicast, only seeds."""
     port: int
     """Of the group."""
     bind: str = "auto"
@@ -41,6 +42,8 @@ class Interface:
     has_carrier: bool = True
     has_multicast: bool = True
     is_loopback: bool = False
+    is_tunnel: bool = False
+    """It has one other end (a VPN's, as ``tun0``), and no network."""
 
     def has(self, address: str) -> bool:
         """Tell whether it has this address."""
@@ -70,7 +73,7 @@ class Joined:
 
 @dataclass(frozen=True, slots=True)
 class Heard:
-    """What came from one host, of one kind."""
+    """What came from one member; of what is nobody's heartbeat, from one host."""
 
     host: str
     kind: str
@@ -86,9 +89,14 @@ class Heard:
     key_id: str = ""
     """Public name of the key that it was sealed with, in hexadecimal."""
     receivers: tuple[int, ...] = ()
-    """TCP ports that its heartbeats name, one for each member."""
+    """TCP port that its heartbeats name; none, if they name none that can be believed."""
     hint: str = ""
     """What its key fits, when it is nearly ours."""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Its receiver, as ``10.0.0.2:4000``."""
+        return tuple(f"{self.host}:{port}" for port in self.receivers)
 
     def is_missing(self, missing_s: float, drop_after_s: float) -> bool:
         """
@@ -105,6 +113,15 @@ class Heard:
 class OnWire:
     """What arrived at the interface from one host for the group, before any firewall."""
 
+    host: str
+    datagrams: int
+
+
+@dataclass(frozen=True, slots=True)
+class Elsewhere:
+    """Heartbeats of this cluster that came in on another interface than a member would use."""
+
+    interface: str
     host: str
     datagrams: int
 
@@ -128,12 +145,19 @@ class Peer:
     host: str
     port: int
     why: str
-    """``heartbeat`` (it announced itself), ``stranger`` (so did another cluster's member) or
-    ``asked`` (by the user, or among the seeds)."""
+    """``heartbeat`` (it announced itself), ``stranger`` (so did another cluster's member),
+    ``asked`` (by the user), ``seed`` (of the settings) or ``own port`` (of this host)."""
     answer: str
-    """``open``, ``refused``, ``silent``, ``no route`` (from this host), ``unreachable``."""
+    """``open``, ``refused``, ``silent``, ``no route`` (from this host), ``no host`` (nobody has the
+    address), ``unreachable`` (somebody said so), ``no name`` (it has no address)."""
     speaks: str = ""
-    """When open: ``ours``, ``other secret``, ``other name``, ``other program``."""
+    """When open: ``ours``, ``other secret``, ``other name``, ``other version``, ``other program``,
+    ``nothing``."""
+
+    @property
+    def name(self) -> str:
+        """As ``10.0.0.2:4000``."""
+        return f"{self.host}:{self.port}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,6 +182,10 @@ class Facts:
     """Groups as the kernel lists them, while the doctor was a member."""
     towards_group: str | None = None
     """Address that the kernel would send to the group from; None: it has no route."""
+    route_refuses: Failure | None = None
+    """What a route that forbids the way to the group says."""
+    memberships_max: int | None = None
+    """Groups that one socket may join."""
     in_container: bool = False
     drops_without_way_back: bool = False
     """Whether what comes from a host is dropped if no route leads back to it over the interface."""
@@ -172,8 +200,9 @@ class Facts:
     heard_itself: int = 0
     heard: tuple[Heard, ...] = ()
     rejoined_hears: tuple[str, ...] = ()
-    """Hosts that had fallen silent, and were heard again after the group had been joined anew."""
+    """Members that had fallen silent, and were heard again after the group was joined anew."""
     on_wire: tuple[OnWire, ...] | None = None
+    elsewhere: tuple[Elsewhere, ...] = ()
     doctors: tuple[OtherDoctor, ...] = ()
     peers: tuple[Peer, ...] = ()
     ports_taken: tuple[int, ...] = ()
@@ -188,6 +217,12 @@ class Facts:
         found = [each for each in self.interfaces if each.has(self.address)]
         return found[0] if found else None
 
+    @property
+    def is_for_this_host(self) -> bool:
+        """Whether a member here could be dialled from this host only."""
+        on_loopback = self.address is not None and IPv4Address(self.address).is_loopback
+        return self.asked.on_this_host or on_loopback
+
     def is_own(self, host: str) -> bool:
         """Tell whether a host is this one."""
         return host == self.address or host in self.own_addresses
@@ -195,6 +230,12 @@ class Facts:
     def others(self, kind: str) -> tuple[Heard, ...]:
         """Return what was heard of a kind from other hosts."""
         return tuple(h for h in self.heard if h.kind == kind and not self.is_own(h.host))
+
+    @property
+    def sees_others(self) -> bool:
+        """Whether a member on another host is heard, on any interface, or can be dialled."""
+        dialled = any(p.speaks == "ours" and not self.is_own(p.host) for p in self.peers)
+        return dialled or bool(self.others("ours") or self.elsewhere)
 
     def is_elsewhere(self, host: str) -> bool:
         """Tell whether an address is in none of this host's networks; a name is not."""

@@ -12,7 +12,7 @@ from typing import Final
 from replsession.channel.addresses import resolve_bind
 from replsession.cli.doctor import peers, system
 from replsession.cli.doctor.facts import Facts, Heard, Interface, Question
-from replsession.cli.doctor.listening import Listening
+from replsession.cli.doctor.listening import Listening, failure_of
 from replsession.config import ClusterSettings
 from replsession.identity import Address
 from replsession.security.keys import ClusterKeys
@@ -20,7 +20,12 @@ from replsession.security.keys import ClusterKeys
 LOOPBACK: Final = "127.0.0.1"
 
 
-def look(settings: ClusterSettings, seconds: float, asked_peers: Sequence[Address] = ()) -> Facts:
+def look(
+    settings: ClusterSettings,
+    seconds: float,
+    asked_peers: Sequence[Address] = (),
+    seeds: Sequence[Address] = (),
+) -> Facts:
     """
     Return what there is to see.
 
@@ -28,18 +33,22 @@ def look(settings: ClusterSettings, seconds: float, asked_peers: Sequence[Addres
         settings: Those of the cluster.
         seconds: How long to listen to the group.
         asked_peers: Receivers to dial beside those that announce themselves.
+        seeds: Those of the settings.
     """
     asked = question_of(settings, seconds)
     # Without the secret only a doctor hears itself: nobody can have sealed with this one.
     secret = settings.secret or secrets.token_urlsafe(32)
     keys = ClusterKeys(secret, settings.name)
     found = system.interfaces()
+    towards = system.towards(asked.group, asked.port) if asked.group else None
     facts = Facts(
         asked,
         found,
         platform=sys.platform,
         routes=system.routes(),
-        towards_group=system.towards(asked.group, asked.port),
+        towards_group=towards if isinstance(towards, str) else None,
+        route_refuses=failure_of(towards) if isinstance(towards, OSError) else None,
+        memberships_max=system.memberships_max(),
         in_container=system.is_container(),
         key_id=keys.key_id.hex() if settings.secret else "",
         own_addresses=_addresses_of(found),
@@ -47,14 +56,14 @@ def look(settings: ClusterSettings, seconds: float, asked_peers: Sequence[Addres
     facts = _with_address(facts)
     if facts.address is None:
         return facts
-    facts = _with_the_group(facts, facts.address, keys, settings)
-    return _with_receivers(facts, facts.address or LOOPBACK, keys, asked_peers)
+    if asked.group:
+        facts = _with_the_group(facts, facts.address, keys, settings)
+    return _with_receivers(facts, facts.address or LOOPBACK, keys, asked_peers, seeds)
 
 
 def question_of(settings: ClusterSettings, seconds: float) -> Question:
     """Return what is asked about a cluster with these settings."""
-    assert settings.multicast is not None
-    group, port = settings.multicast
+    group, port = settings.multicast or ("", 0)
     return Question(
         settings.name,
         group,
@@ -101,7 +110,9 @@ def _with_address(facts: Facts) -> Facts:
         return replace(facts, address=LOOPBACK)
     try:
         address = resolve_bind(
-            asked.bind, (asked.group, asked.port), loopback_allowed=asked.on_this_host
+            asked.bind,
+            (asked.group, asked.port) if asked.group else None,
+            loopback_allowed=asked.on_this_host,
         )
     except OSError as error:
         return replace(facts, no_address=str(error.strerror or error))
@@ -112,7 +123,8 @@ def _with_the_group(
     facts: Facts, address: str, keys: ClusterKeys, settings: ClusterSettings
 ) -> Facts:
     interface = facts.interface
-    listening = Listening(facts.asked, address, interface.name if interface else None, keys)
+    name = interface.name if interface else None
+    listening = Listening(facts.asked, address, name, keys, _other_interfaces(facts))
     listening.run()
     heard = listening.heard
     if settings.secret:
@@ -129,16 +141,21 @@ def _with_the_group(
         heard=heard,
         rejoined_hears=listening.rejoined_hears,
         on_wire=listening.on_wire,
+        elsewhere=listening.elsewhere,
         doctors=listening.doctors,
     )
 
 
 def _with_receivers(
-    facts: Facts, address: str, keys: ClusterKeys, asked_peers: Sequence[Address]
+    facts: Facts,
+    address: str,
+    keys: ClusterKeys,
+    asked_peers: Sequence[Address],
+    seeds: Sequence[Address],
 ) -> Facts:
     asked = facts.asked
     taken = system.ports_taken(address, asked.receiver_port, asked.auto_bind)
-    wanted = wanted_peers(facts.heard, asked_peers)
+    wanted = wanted_peers(facts.heard, asked_peers, seeds)
     if taken and asked.auto_bind == len(taken):
         # Who has them: members of this cluster, or other programs?
         wanted += [(Address(address, port), "own port") for port in taken]
@@ -147,10 +164,11 @@ def _with_receivers(
 
 
 def wanted_peers(
-    heard: Sequence[Heard], asked_peers: Sequence[Address]
+    heard: Sequence[Heard], asked_peers: Sequence[Address], seeds: Sequence[Address] = ()
 ) -> list[tuple[Address, str]]:
     """Return the receivers to dial, and why; each only at the host that it was heard from."""
     wanted = [(address, "asked") for address in asked_peers]
+    wanted += [(address, "seed") for address in seeds]
     for kind, why in (("ours", "heartbeat"), ("other key", "stranger")):
         wanted += [
             (Address(one.host, port), why)
@@ -159,6 +177,15 @@ def wanted_peers(
             for port in one.receivers
         ]
     return wanted
+
+
+def _other_interfaces(facts: Facts) -> dict[str, str]:
+    """Return the other interfaces that could be those of the group, and the address of each."""
+    return {
+        each.name: str(IPv4Interface(each.addresses[0]).ip)
+        for each in facts.interfaces
+        if each.addresses and each.is_up and each.has_multicast and each != facts.interface
+    }
 
 
 def _addresses_of(found: Sequence[Interface]) -> tuple[str, ...]:

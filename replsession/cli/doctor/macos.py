@@ -53,4 +53,5 @@ def _interface(name: str, flags: list[str], body: str) -> Interface:
         has_carrier="status: inactive" not in body,
         has_multicast="MULTICAST" in flags,
         is_loopback="LOOPBACK" in flags,
+        is_tunnel="POINTOPOINT" in flags,
     )

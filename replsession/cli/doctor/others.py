@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from replsession.cli.doctor import remedies
-from replsession.cli.doctor.facts import Facts, Heard
+from replsession.cli.doctor.facts import Facts, Heard, Peer
 from replsession.cli.doctor.findings import Finding, error, note, warning
 
 SKEW_S = 5.0
@@ -22,7 +22,7 @@ def about_others(facts: Facts) -> Iterator[Finding]:
     yield from silent
     yield from one_way(facts)
     yield from clocks(facts)
-    if not facts.others("ours") and not facts.asked.on_this_host:
+    if not facts.others("ours") and not facts.is_for_this_host:
         yield from nobody(facts)
 
 
@@ -100,41 +100,54 @@ def formats(facts: Facts) -> Iterator[Finding]:
 
 def silences(facts: Facts) -> Iterator[Finding]:
     """Yield members that were heard at first and then no more."""
-    asked = facts.asked
     for heard in facts.others("ours"):
-        if heard.host in facts.rejoined_hears:
-            yield error(
-                "snooping-without-querier",
-                f"{heard.host} was heard for {heard.datagrams} datagrams, then no more until the "
-                "group was joined anew: a switch snoops on IGMP, and no router asks who is in "
-                "the group",
-                (
-                    "on the switch: an IGMP querier on, or IGMP snooping off (Linux bridge: ip "
-                    "link set br0 type bridge mcast_querier 1)",
-                    *remedies.seeds([heard.host], asked),
-                ),
-                ("ip link set br0 type bridge mcast_querier 0",),
-            )
-            continue
-        if not facts.fell_silent(heard):
-            continue
-        if _answers(facts, heard.host):
-            yield error(
-                "multicast-stopped",
-                f"{heard.host} was heard {heard.datagrams} times, the last time after "
-                f"{heard.last_s:.0f} s, and still answers on TCP: something began to drop its "
-                "datagrams (IGMP snooping without a querier does so after some minutes)",
-                (
-                    "on the switch: an IGMP querier on, or IGMP snooping off",
-                    *remedies.seeds([heard.host], asked),
-                ),
-            )
-        else:
-            yield note(
-                "member-left",
-                f"the member on {heard.host} has been silent since {heard.last_s:.0f} s and does "
-                "not answer on TCP: it has ended, or its host is cut off",
-            )
+        if any(name in facts.rejoined_hears for name in heard.names):
+            yield _not_snooped_on(heard, facts)
+        elif facts.fell_silent(heard):
+            yield _fell_silent(heard, facts)
+
+
+def _not_snooped_on(heard: Heard, facts: Facts) -> Finding:
+    return error(
+        "snooping-without-querier",
+        f"{heard.host} was heard for {heard.datagrams} datagrams, then no more until the group "
+        "was joined anew: a switch snoops on IGMP, and no router asks who is in the group",
+        (
+            "on the switch: an IGMP querier on, or IGMP snooping off (Linux bridge: ip link set "
+            "br0 type bridge mcast_querier 1)",
+            *remedies.seeds(heard.names),
+        ),
+        ("on the switch: ip link set br0 type bridge mcast_querier 0",),
+    )
+
+
+def _fell_silent(heard: Heard, facts: Facts) -> Finding:
+    peers = [peer for peer in facts.peers if peer.name in heard.names and peer.answer == "open"]
+    where = ", ".join(heard.names)
+    if not peers:
+        return note(
+            "member-left",
+            f"the member at {where} has been silent since {heard.last_s:.0f} s and does not "
+            "answer on TCP: it has ended, or its host is cut off",
+        )
+    if any(peer.speaks == "nothing" for peer in peers):
+        port = peers[0].port
+        return error(
+            "member-hangs",
+            f"the member at {where} has been silent since {heard.last_s:.0f} s, takes connections "
+            "and then says nothing: its process is stopped or hangs",
+            (f"on {heard.host}: ss -ltnp 'sport = :{port}' (state T of its process: stopped)",),
+        )
+    return error(
+        "multicast-stopped",
+        f"{where} was heard {heard.datagrams} times, the last time after {heard.last_s:.0f} s, "
+        "and still answers on TCP: something began to drop its datagrams (IGMP snooping without "
+        "a querier does so after some minutes)",
+        (
+            "on the switch: an IGMP querier on, or IGMP snooping off",
+            *remedies.seeds(heard.names),
+        ),
+    )
 
 
 def one_way(facts: Facts) -> Iterator[Finding]:
@@ -169,61 +182,117 @@ def clocks(facts: Facts) -> Iterator[Finding]:
 
 
 def nobody(facts: Facts) -> Iterator[Finding]:
-    """Yield why no other member of this cluster is heard."""
-    asked = facts.asked
+    """Yield why no other member of this cluster is heard; the first that fits is the cause."""
+    for rule in (_other_interface, _firewall_here, _found_by_seeds, _lost, _nobody):
+        found = rule(facts)
+        if found is not None:
+            yield found
+            return
+
+
+def _other_interface(facts: Facts) -> Finding | None:
+    elsewhere = [one for one in facts.elsewhere if not facts.is_own(one.host)]
+    if not elsewhere:
+        return None
+    name = elsewhere[0].interface
+    hosts = ", ".join(one.host for one in elsewhere if one.interface == name)
+    interface = next(each for each in facts.interfaces if each.name == name)
+    own = facts.interface.name if facts.interface else "another one"
+    mend, undo = remedies.route(facts.asked.group, [interface], facts.platform)
+    if facts.asked.bind != "auto":
+        # Then a route would change nothing.
+        mend, undo = mend[1:], ()
+    return error(
+        "heard-elsewhere",
+        f"heartbeats of {hosts} come in on {name}, but a member here would use {own} "
+        f"({facts.address})",
+        mend,
+        undo,
+    )
+
+
+def _firewall_here(facts: Facts) -> Finding | None:
     arrives = [
         wire.host
         for wire in facts.on_wire or ()
         if not facts.is_own(wire.host) and not _is_heard(facts, wire.host)
     ]
-    elsewhere = [p.host for p in facts.peers if p.why == "asked" and facts.is_elsewhere(p.host)]
-    answering = [
-        peer.host
-        for peer in facts.peers
-        if peer.why == "asked" and peer.speaks == "ours" and not facts.is_own(peer.host)
-    ]
     back = [host for host in arrives if facts.is_elsewhere(host)]
     if back and facts.drops_without_way_back:
-        yield error(
+        return error(
             "no-way-back",
             f"datagrams of {', '.join(back)} arrive at this host's interface, but the kernel "
             "drops them (rp_filter), since it knows no way back to them",
             *remedies.way_to(back[0], facts.interface),
         )
-    elif arrives:
-        yield error(
-            "firewall-in",
-            f"datagrams of {', '.join(arrives)} arrive at this host's interface, but a firewall "
-            "of this host drops them",
-            *remedies.let_datagrams("INPUT", asked, facts.platform),
-        )
-    elif elsewhere:
-        yield error(
+    if not arrives:
+        return None
+    return error(
+        "firewall-in",
+        f"datagrams of {', '.join(arrives)} arrive at this host's interface, but a firewall "
+        "of this host drops them",
+        *remedies.let_datagrams("INPUT", facts.asked, facts.platform),
+    )
+
+
+def _found_by_seeds(facts: Facts) -> Finding | None:
+    answering = [p.name for p in facts.peers if p.why == "seed" and _is_other_member(p, facts)]
+    if not answering:
+        return None
+    return note(
+        "found-by-seeds",
+        f"{', '.join(answering)} is a seed and can be dialled; no heartbeats of it arrive, and "
+        "none are needed",
+    )
+
+
+def _lost(facts: Facts) -> Finding | None:
+    asked = [peer for peer in facts.peers if peer.why == "asked"]
+    elsewhere = [p for p in asked if facts.is_elsewhere(p.host) and p.answer != "no route"]
+    answering = [peer for peer in asked if _is_other_member(peer, facts)]
+    if elsewhere:
+        hosts = ", ".join(peer.host for peer in elsewhere)
+        return error(
             "other-network",
-            f"{', '.join(elsewhere)} is in another network, and heartbeats (TTL 1) stay in theirs",
-            remedies.seeds(elsewhere, asked),
+            f"{hosts} is in another network, and heartbeats (TTL 1) stay in theirs",
+            remedies.seeds([peer.name for peer in elsewhere]),
         )
-    elif answering:
-        yield error(
-            "multicast-lost",
-            f"the member on {', '.join(answering)} answers on TCP, but its heartbeats do not "
-            "arrive: something between drops multicast",
-            remedies.seeds(answering, asked),
-        )
-    elif not facts.of_strangers() and not facts.others("unlike"):
-        yield warning(
-            "nobody-heard",
-            f"nobody else of the cluster {asked.name!r} was heard in {asked.seconds:g} s: none "
-            "runs, or a firewall there or the network between drops multicast",
-            (
-                "run replsession doctor on the other host at the same time",
-                "replsession doctor --peer HOST:PORT …, with the address of another member",
-            ),
-        )
+    if not answering:
+        return None
+    names = [peer.name for peer in answering]
+    return error(
+        "multicast-lost",
+        f"the member at {', '.join(names)} answers on TCP, but its heartbeats do not arrive: "
+        "something between drops multicast",
+        remedies.seeds(names),
+    )
 
 
-def _answers(facts: Facts, host: str) -> bool:
-    return any(peer.host == host and peer.answer == "open" for peer in facts.peers)
+def _nobody(facts: Facts) -> Finding | None:
+    if facts.of_strangers() or facts.others("unlike") or facts.others("other version"):
+        return None
+    if any(peer.why == "asked" and peer.answer != "open" for peer in facts.peers):
+        # What keeps that one away is told.
+        return None
+    here = [one for one in facts.heard if one.kind == "ours" and facts.is_own(one.host)]
+    beside = f" (beside {len(here)} on this host)" if here else ""
+    mend: tuple[str, ...] = (
+        "run replsession doctor on the other host at the same time",
+        "replsession doctor --peer HOST:PORT …, with the address of another member",
+    )
+    if facts.on_wire is None and facts.platform == "linux":
+        mend += ("sudo replsession doctor …, which hears what a firewall of this host drops",)
+    return warning(
+        "nobody-heard",
+        f"nobody else of the cluster {facts.asked.name!r}{beside} was heard in "
+        f"{facts.asked.seconds:g} s: none runs, or a firewall there or the network between drops "
+        "multicast",
+        mend,
+    )
+
+
+def _is_other_member(peer: Peer, facts: Facts) -> bool:
+    return peer.speaks == "ours" and not facts.is_own(peer.host)
 
 
 def _is_heard(facts: Facts, host: str) -> bool:

@@ -20,6 +20,7 @@ from cryptography import x509
 
 from replsession.channel.tls import PROTOCOL
 from replsession.cli.doctor.facts import Peer
+from replsession.cli.doctor.system import has_no_neighbour
 from replsession.identity import Address
 from replsession.security.certificates import CertificateAuthority, server_hostname
 from replsession.security.keys import ClusterKeys
@@ -30,7 +31,11 @@ AT_ONCE_MAX: Final = 16
 PEERS_MAX: Final = 64
 """Receivers dialled in one look, as many as a cluster may have members."""
 
+ADDRESSES_MAX: Final = 16
+"""Addresses of one name that are dialled."""
+
 _ANSWERS: Final = {errno.ECONNREFUSED: "refused", errno.ENETUNREACH: "no route"}
+_HOSTNAME_SUFFIX: Final = ".replsession.invalid"
 
 
 def dial_all(
@@ -44,25 +49,47 @@ def dial_all(
         keys: Of the cluster that was asked about.
         name: Its name.
     """
+    found, unknown = resolved(wanted)
     with ThreadPoolExecutor(AT_ONCE_MAX) as threads:
         dialled = [
-            threads.submit(dial, address, why, keys, name) for address, why in wanted[:PEERS_MAX]
+            threads.submit(dial, address, why, keys, name) for address, why in found[:PEERS_MAX]
         ]
-        return tuple(one.result() for one in dialled)
+        return (*(one.result() for one in dialled), *unknown)
+
+
+def resolved(
+    wanted: Sequence[tuple[Address, str]],
+) -> tuple[list[tuple[Address, str]], list[Peer]]:
+    """Return all addresses of receivers that are named, and those that have none."""
+    found: dict[Address, str] = {}
+    unknown = []
+    for (host, port), why in wanted:
+        try:
+            told = socket.getaddrinfo(host, port, socket.AF_INET, socket.SOCK_STREAM)
+        except (OSError, UnicodeError):
+            unknown.append(Peer(host, port, why, "no name"))
+            continue
+        for _, _, _, _, address in told[:ADDRESSES_MAX]:
+            found.setdefault(Address(str(address[0]), port), why)
+    return list(found.items()), unknown
 
 
 def dial(address: Address, why: str, keys: ClusterKeys, name: str) -> Peer:
     """Dial one receiver."""
     try:
         connection = socket.create_connection(address, CONNECT_TIMEOUT_S)
-    except TimeoutError:
-        return Peer(*address, why, "silent")
     except OSError as error:
-        return Peer(*address, why, _ANSWERS.get(error.errno or 0, "unreachable"))
+        return Peer(*address, why, _failed(error, address.host))
     with connection:
-        # A name is known by its address from now on.
-        host = connection.getpeername()[0]
-        return Peer(host, address.port, why, "open", _who_speaks(connection, keys, name))
+        return Peer(*address, why, "open", _who_speaks(connection, keys, name))
+
+
+def _failed(error: OSError, host: str) -> str:
+    if (error.errno or 0) in _ANSWERS:
+        return _ANSWERS[error.errno or 0]
+    if has_no_neighbour(host):
+        return "no host"
+    return "silent" if isinstance(error, TimeoutError) else "unreachable"
 
 
 def whose(certificate: bytes, keys: ClusterKeys, name: str) -> str:
@@ -74,7 +101,7 @@ def whose(certificate: bytes, keys: ClusterKeys, name: str) -> str:
     except Exception:  # noqa: BLE001 - whatever a parser objects to, it is no member's
         return "other program"
     hosts = names.get_values_for_type(x509.DNSName)
-    if not any(host.endswith(".replsession.invalid") for host in hosts):
+    if not any(host.endswith(_HOSTNAME_SUFFIX) for host in hosts):
         return "other program"
     if server_hostname(name) not in hosts:
         return "other name"
@@ -92,6 +119,10 @@ def _who_speaks(connection: socket.socket, keys: ClusterKeys, name: str) -> str:
     try:
         with context.wrap_socket(connection) as secured:
             certificate = secured.getpeercert(binary_form=True)
+            protocol = secured.selected_alpn_protocol()
+    except TimeoutError:
+        return "nothing"
     except (OSError, ValueError):
         return "other program"
-    return whose(certificate or b"", keys, name)
+    speaks = whose(certificate or b"", keys, name)
+    return "other version" if speaks == "ours" and protocol != PROTOCOL else speaks

@@ -53,8 +53,12 @@ def let_datagrams(chain: str, asked: Question, platform: str = "linux") -> Remed
         python = '"$(which python3)"'
         return (f"{_MAC_FIREWALL} --add {python}",), (f"{_MAC_FIREWALL} --remove {python}",)
     rule = f"{chain} -p udp -d {asked.group} --dport {asked.port} -j ACCEPT"
-    more = f"ufw allow proto udp to {asked.group} port {asked.port}" if chain == "INPUT" else ""
-    return tuple(filter(None, (f"iptables -I {rule}", more))), (f"iptables -D {rule}",)
+    tools = (
+        f"ufw allow proto udp to {asked.group} port {asked.port}",
+        f"firewall-cmd --add-port={asked.port}/udp",
+    )
+    more = tools if chain == "INPUT" else ()
+    return (f"iptables -I {rule}", *more, "nft list ruleset"), (f"iptables -D {rule}",)
 
 
 def let_connections(host: str, asked: Question) -> Remedy:
@@ -63,14 +67,23 @@ def let_connections(host: str, asked: Question) -> Remedy:
     rule = f"INPUT -p tcp --dport {asked.receiver_port}:{last} -j ACCEPT"
     where = f"on {host}: "
     return (
-        (f"{where}iptables -I {rule}", f"{where}ufw allow {asked.receiver_port}:{last}/tcp"),
+        (
+            f"{where}iptables -I {rule}",
+            f"{where}ufw allow {asked.receiver_port}:{last}/tcp",
+            f"{where}firewall-cmd --add-port={asked.receiver_port}-{last}/tcp",
+        ),
         (f"{where}iptables -D {rule}",),
     )
 
 
-def seeds(hosts: Sequence[str], asked: Question) -> tuple[str, ...]:
+def memberships(most: int | None) -> Remedy:
+    """Return how a socket may join more groups; 20 is Linux's own number."""
+    setting = "sysctl -w net.ipv4.igmp_max_memberships="
+    return (f"{setting}20",), (() if most is None else (f"{setting}{most}",))
+
+
+def seeds(addresses: Sequence[str]) -> tuple[str, ...]:
     """Return the setting that finds members without multicast."""
-    addresses = [f"{host}:{asked.receiver_port}" for host in hosts]
     listed = ", ".join(f'"{address}"' for address in addresses)
     comma = "," if len(addresses) == 1 else ""
     return (f"seeds=({listed}{comma}) (REPLSESSION_SEEDS={','.join(addresses)})",)

@@ -12,7 +12,7 @@ from rich.console import Console, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from replsession.cli.doctor.facts import Facts, Heard
+from replsession.cli.doctor.facts import Facts, Heard, Peer
 from replsession.cli.doctor.findings import Finding, Severity, exit_code
 
 FORMAT: Final = 1
@@ -43,7 +43,7 @@ def show(facts: Facts, findings: tuple[Finding, ...], console: Console) -> None:
 
 def _parts(facts: Facts, findings: tuple[Finding, ...]) -> Iterator[RenderableType]:
     yield Text(_heading(facts))
-    if facts.heard:
+    if facts.heard or _only_dialled(facts):
         yield _table(facts)
     else:
         yield Text("")
@@ -61,7 +61,11 @@ def _parts(facts: Facts, findings: tuple[Finding, ...]) -> Iterator[RenderableTy
 def _heading(facts: Facts) -> str:
     asked, interface = facts.asked, facts.interface
     where = f" ({interface.name})" if interface else ""
-    address = f"{facts.address}{where}" if facts.address else "no address"
+    address = f"{facts.address}{where}"
+    if facts.address is None:
+        return f"Cluster {asked.name!r}: a member here would have no address"
+    if not asked.group:
+        return f"Cluster {asked.name!r}, without multicast, on {address}: dialled its seeds"
     return (
         f"Cluster {asked.name!r}, group {asked.group}:{asked.port}, on {address}: listened for "
         f"{asked.seconds:g} s, heard itself {facts.heard_itself} of {facts.sent} times"
@@ -69,23 +73,35 @@ def _heading(facts: Facts) -> str:
 
 
 def _well(facts: Facts) -> str:
-    where = "on this host" if facts.asked.on_this_host else "from other hosts"
-    heard = [
-        one
+    where = "on this host" if facts.is_for_this_host else "from other hosts"
+    answering = {peer.name for peer in facts.peers if peer.speaks == "ours"}
+    members = sum(
+        name in answering
         for one in facts.heard
-        if one.kind == "ours" and facts.is_own(one.host) == facts.asked.on_this_host
+        if one.kind == "ours" and facts.is_own(one.host) == facts.is_for_this_host
+        for name in one.names
+    )
+    if members:
+        many = f"{members} members are" if members > 1 else "1 member is"
+        return f"{many} heard {where} and can be dialled"
+    dialled = [p for p in _only_dialled(facts) if p.speaks == "ours" and not facts.is_own(p.host)]
+    if dialled:
+        return f"{'1 member' if len(dialled) == 1 else f'{len(dialled)} members'} can be dialled"
+    return "nothing is wrong here"
+
+
+def _only_dialled(facts: Facts) -> list[Peer]:
+    """Return receivers that were dialled though nothing was heard of them."""
+    heard = {name for one in facts.heard for name in one.names}
+    return [
+        peer for peer in facts.peers if peer.why in ("asked", "seed") and peer.name not in heard
     ]
-    members = sum(len(one.receivers) for one in heard)
-    if not members:
-        return "nothing is wrong here"
-    many = f"{members} members are" if members > 1 else "1 member is"
-    return f"{many} heard {where} and can be dialled"
 
 
 def _table(facts: Facts) -> Table:
     table = Table(box=SIMPLE)
-    for column in ("from", "what", "receivers"):
-        table.add_column(column)
+    for column in ("from", "what", "receiver"):
+        table.add_column(column, overflow="fold")
     for column in ("datagrams", "per second", "bytes"):
         table.add_column(column, justify="right")
     for heard in facts.heard:
@@ -98,6 +114,9 @@ def _table(facts: Facts) -> Table:
             f"{heard.datagrams / facts.asked.seconds:.1f}",
             "-".join(map(str, sizes)),
         )
+    for peer in _only_dialled(facts):
+        said = peer.speaks or "-"
+        table.add_row(peer.host, said, f"{peer.port} {peer.answer}", "0", "0.0", "")
     return table
 
 

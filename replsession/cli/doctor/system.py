@@ -11,6 +11,7 @@ bytes, so an address reads backwards on most machines).
 from __future__ import annotations
 
 import errno
+import os
 import socket
 import struct
 import sys
@@ -24,9 +25,11 @@ from replsession.cli.doctor.facts import Interface, Joined, Route
 
 IFF_UP: Final = 0x1
 IFF_LOOPBACK: Final = 0x8
+IFF_POINTOPOINT: Final = 0x10
 IFF_MULTICAST: Final = 0x1000
 _ROUTE_IS_UP: Final = 0x1
 _ROUTE_IS_REJECT: Final = 0x200
+_ARP_IS_COMPLETE: Final = 0x2
 _SIOCGIFCONF: Final = 0x8912
 _SIOCGIFNETMASK: Final = 0x891B
 _IFREQ_BYTES: Final = 40 if struct.calcsize("P") == 8 else 32
@@ -63,6 +66,7 @@ def interface_of(
         has_carrier=carrier != "0",
         has_multicast=bool(flags & IFF_MULTICAST),
         is_loopback=bool(flags & IFF_LOOPBACK),
+        is_tunnel=bool(flags & IFF_POINTOPOINT),
     )
 
 
@@ -98,15 +102,41 @@ def joined_in(text: str) -> Iterator[Joined]:
             yield Joined(interface, _address(words[0]))
 
 
-def towards(group: str, port: int) -> str | None:
-    """Return the address that the kernel would send to a group from; None without a route."""
+def towards(group: str, port: int) -> str | OSError | None:
+    """
+    Return the address that the kernel would send to a group from; None without a route.
+
+    An error: there is one, of a type that forbids the way (``prohibit``, ``blackhole``).
+    """
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
         try:
             sock.connect((group, port))
-        except OSError:
-            return None
+        except OSError as error:
+            return error if error.errno in (errno.EACCES, errno.EINVAL) else None
         host: str = sock.getsockname()[0]
         return host
+
+
+def has_no_neighbour(host: str) -> bool:
+    """
+    Tell whether the kernel asks the network in vain who has an address.
+
+    *Source*: arp(7); Linux ``if_arp.h``: without ATF_COM an entry is not complete.
+    """
+    return is_asked_for(host, _read(Path("/proc/net/arp")) or "")
+
+
+def is_asked_for(host: str, text: str) -> bool:
+    """Tell whether an address stands in ``/proc/net/arp`` without an answer."""
+    entries = [line.split() for line in text.splitlines()[1:]]
+    flags = [int(entry[2], 16) for entry in entries if len(entry) > 2 and entry[0] == host]
+    return bool(flags) and not any(flag & _ARP_IS_COMPLETE for flag in flags)
+
+
+def memberships_max() -> int | None:
+    """Return how many groups one socket may join; None where the system does not say."""
+    text = _read(Path("/proc/sys/net/ipv4/igmp_max_memberships"))
+    return None if text is None else int(text)
 
 
 def ports_taken(host: str, first: int, count: int) -> tuple[int, ...]:
@@ -131,8 +161,9 @@ def drops_without_way_back(interface: str) -> bool:
 
 
 def is_container() -> bool:
-    """Tell whether this process runs in a container of Docker or Podman."""
-    return any(Path(mark).exists() for mark in ("/.dockerenv", "/run/.containerenv"))
+    """Tell whether this process runs in a container of Docker, Podman or Kubernetes."""
+    marks = ("/.dockerenv", "/run/.containerenv")
+    return "KUBERNETES_SERVICE_HOST" in os.environ or any(Path(mark).exists() for mark in marks)
 
 
 def _is_taken(host: str, port: int) -> bool:

@@ -26,8 +26,13 @@ def looked(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """Return what is looked for; nothing is looked at."""
     asked: list[Any] = []
 
-    def look(settings: ClusterSettings, seconds: float, peers: Sequence[Address]) -> Facts:
-        asked.extend([settings, seconds, list(peers)])
+    def look(
+        settings: ClusterSettings,
+        seconds: float,
+        peers: Sequence[Address],
+        seeds: Sequence[Address],
+    ) -> Facts:
+        asked.extend([settings, seconds, list(peers), list(seeds)])
         return WELL
 
     monkeypatch.setattr(command, "look", look)
@@ -49,7 +54,7 @@ def test_options_are_those_of_a_cluster(looked: list[Any], tmp_path: Path) -> No
     words += ["--auto-bind", "3", "--multicast", "228.0.0.9:9", "--seconds", "2.5"]
     ended = run(*words, "--peer", "10.0.0.2", "--peer", "10.0.0.3:4001")
     assert ended.exit_code == 0, ended.output
-    settings, seconds, peers = looked
+    settings, seconds, peers, _ = looked
     assert (settings.name, settings.secret, settings.bind) == ("shop", SECRET, "eth0")
     assert (settings.port, settings.auto_bind, settings.multicast) == (4100, 3, ("228.0.0.9", 9))
     assert seconds == 2.5
@@ -64,9 +69,10 @@ def test_the_environment_is_that_of_a_cluster(looked: list[Any]) -> None:
         REPLSESSION_SEEDS="10.0.0.5, members.internal:4001",
     )
     assert ended.exit_code == 0, ended.output
-    settings, _, peers = looked
+    settings, _, peers, seeds = looked
     assert (settings.name, settings.secret) == ("shop", SECRET)
-    assert peers == [Address("10.0.0.5", 4000), Address("members.internal", 4001)]
+    assert peers == []
+    assert seeds == [Address("10.0.0.5", 4000), Address("members.internal", 4001)]
 
 
 def test_what_was_found_is_the_exit_code(monkeypatch: pytest.MonkeyPatch) -> None:

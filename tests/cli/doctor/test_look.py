@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from replsession.channel.options import settings_of
@@ -66,9 +68,17 @@ def test_only_who_announces_itself_is_dialled() -> None:
     stranger = heard(host="10.0.0.3", kind="other key", receivers=(4000, 4001))
     others = (OTHER, *stranger, *heard(kind="tomcat"), *heard(kind="forged"))
     asked = Address("10.0.0.9", 4000)
-    assert wanted_peers(others, [asked]) == [
+    seed = Address("10.0.0.8", 4000)
+    assert wanted_peers(others, [asked], [seed]) == [
         (asked, "asked"),
+        (seed, "seed"),
         (Address("10.0.0.2", 4000), "heartbeat"),
         (Address("10.0.0.3", 4000), "stranger"),
         (Address("10.0.0.3", 4001), "stranger"),
     ]
+
+
+def test_without_multicast_nothing_is_listened_to() -> None:
+    settings = settings_of("shop", on_this_host=False, secret=SECRET, multicast=None)
+    facts = look(replace(settings, bind="127.0.0.1"), 1.0)
+    assert (facts.asked.group, facts.sent, facts.joined) == ("", 0, None)

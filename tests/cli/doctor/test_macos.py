@@ -47,7 +47,7 @@ def test_interfaces_are_read() -> None:
         Interface("en0", ("10.0.0.1/24", "10.0.0.9/32")),
         Interface("en1", ("10.1.0.1/16",), is_up=False, has_carrier=False),
         Interface("bridge0", has_carrier=False),
-        Interface("utun0", ("10.8.0.2/32",)),
+        Interface("utun0", ("10.8.0.2/32",), is_tunnel=True),
     )
     assert macos.interfaces_in("") == ()
 

@@ -7,13 +7,15 @@ from typing import Any
 
 import pytest
 
-from replsession.cli.doctor.facts import Heard, OnWire, OtherDoctor, Peer
+from replsession.cli.doctor.facts import Elsewhere, Heard, Interface, OnWire, OtherDoctor, Peer
 from replsession.cli.doctor.findings import Severity
 from replsession.cli.doctor.others import about_others
-from tests.cli.doctor.situations import OTHER, WELL, asked, heard, peer
+from tests.cli.doctor.situations import OTHER, WELL, asked, eth0, heard, peer
 
 STRANGER = heard(kind="other key", key_id="01020304")
 LONG = asked(seconds=60.0)
+ELSEWHERE = (Elsewhere("eth1", "10.1.0.2", 9),)
+TWO = (*eth0(), Interface("eth1", ("10.1.0.1/24",)))
 HEARS_US = OtherDoctor("10.0.0.2", (("10.0.0.1", 9), ("10.0.0.3", 4)), 5.0, 0.1)
 
 
@@ -48,7 +50,11 @@ def causes(changes: dict[str, Any]) -> list[str]:
         ({"asked": LONG, "heard": heard(last_s=57.5)}, []),
         ({"asked": LONG, "heard": heard(datagrams=2)}, []),
         ({"asked": LONG, "peers": peer(answer="refused")}, ["member-left"]),
-        ({"asked": LONG, "rejoined_hears": ("10.0.0.2",)}, ["snooping-without-querier"]),
+        ({"asked": LONG, "peers": peer(speaks="nothing")}, ["member-hangs"]),
+        # Another member on its host answers, and is no sign of this one.
+        ({"asked": LONG, "peers": peer(port=4001)}, ["member-left"]),
+        ({"asked": LONG, "rejoined_hears": ("10.0.0.2:4001",)}, ["multicast-stopped"]),
+        ({"asked": LONG, "rejoined_hears": ("10.0.0.2:4000",)}, ["snooping-without-querier"]),
         # one way, and clocks
         ({"doctors": (HEARS_US,)}, []),
         ({"doctors": (replace(HEARS_US, hears=(("10.0.0.3", 4),)),)}, ["one-way"]),
@@ -73,6 +79,12 @@ def causes(changes: dict[str, Any]) -> list[str]:
         ({"heard": (), "on_wire": (OnWire("10.0.0.1", 9),)}, ["nobody-heard"]),
         ({"heard": (), "on_wire": None}, ["nobody-heard"]),
         ({"heard": (), "peers": peer(why="asked")}, ["multicast-lost"]),
+        ({"heard": (), "peers": peer(why="seed")}, ["found-by-seeds"]),
+        ({"heard": (), "peers": peer(why="seed", host="192.168.7.7")}, ["found-by-seeds"]),
+        ({"heard": (), "peers": peer(why="seed", host="10.0.0.1")}, ["nobody-heard"]),
+        ({"heard": (), "peers": peer(why="asked", answer="no host", speaks="")}, []),
+        ({"heard": (), "elsewhere": ELSEWHERE, "interfaces": TWO}, ["heard-elsewhere"]),
+        ({"elsewhere": ELSEWHERE, "interfaces": TWO}, []),
         ({"heard": (), "peers": peer(why="asked", host="10.0.0.1")}, ["nobody-heard"]),
         ({"heard": (), "peers": peer(why="asked", host="192.168.7.7")}, ["other-network"]),
         (
@@ -112,3 +124,25 @@ def test_a_host_that_is_heard_is_not_behind_a_firewall() -> None:
     stranger: tuple[Heard, ...] = heard(kind="tomcat", host="10.0.0.7")
     changed = replace(WELL, heard=stranger, on_wire=(OnWire("10.0.0.7", 9),))
     assert [finding.cause for finding in about_others(changed)] == ["tomcat", "nobody-heard"]
+
+
+def test_the_interface_on_which_members_are_heard_is_named() -> None:
+    changes: dict[str, Any] = {"heard": (), "elsewhere": ELSEWHERE, "interfaces": TWO}
+    (finding,) = about_others(replace(WELL, **changes))
+    assert "heartbeats of 10.1.0.2 come in on eth1" in finding.sentence
+    assert finding.mend == (
+        "ip route replace 228.0.0.4/32 dev eth1",
+        'bind="eth1" (REPLSESSION_BIND=eth1)',
+    )
+    assert finding.undo == ("ip route del 228.0.0.4/32 dev eth1",)
+    (finding,) = about_others(replace(WELL, asked=asked(bind="eth0"), **changes))
+    assert (finding.mend, finding.undo) == (('bind="eth1" (REPLSESSION_BIND=eth1)',), ())
+
+
+def test_who_may_not_hear_the_interface_is_told_so() -> None:
+    (finding,) = about_others(replace(WELL, heard=(), on_wire=None))
+    assert finding.mend[-1].startswith("sudo replsession doctor")
+    beside = heard(host="10.0.0.1")
+    (finding,) = about_others(replace(WELL, heard=beside))
+    assert "(beside 1 on this host)" in finding.sentence
+    assert not finding.mend[-1].startswith("sudo")

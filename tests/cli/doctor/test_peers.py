@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import errno
 import socket
 import ssl
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import pytest
 
+from replsession.channel import tls
 from replsession.channel.tls import LinkSecurity
+from replsession.cli.doctor import peers
 from replsession.cli.doctor.facts import Peer
-from replsession.cli.doctor.peers import dial, dial_all, whose
+from replsession.cli.doctor.peers import dial, dial_all, resolved, whose
 from replsession.identity import Address
 from replsession.security.certificates import CertificateAuthority
 from replsession.security.keys import ClusterKeys
@@ -75,8 +79,53 @@ def test_nobody_listens() -> None:
 
 
 def test_a_name_that_is_not_found() -> None:
-    told = dial(Address("no-such-host.invalid", 4000), "asked", KEYS, "shop")
-    assert (told.host, told.answer) == ("no-such-host.invalid", "unreachable")
+    (told,) = dial_all([(Address("no-such-host.invalid", 4000), "asked")], KEYS, "shop")
+    assert told == Peer("no-such-host.invalid", 4000, "asked", "no name")
+
+
+def test_all_addresses_of_a_name_are_dialled_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    def getaddrinfo(host: str, port: int, *_: Any) -> list[Any]:
+        return [(0, 0, 0, "", (address, port)) for address in ("127.0.0.2", "127.0.0.3")]
+
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+    found, unknown = resolved([(Address("members", 9), "seed"), (Address("again", 9), "asked")])
+    assert found == [(Address("127.0.0.2", 9), "seed"), (Address("127.0.0.3", 9), "seed")]
+    assert unknown == []
+
+
+def test_who_takes_a_connection_and_is_silent(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(peers, "CONNECT_TIMEOUT_S", 0.2)
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        address = Address(*listening.getsockname())
+        assert dial(address, "asked", KEYS, "shop") == Peer(*address, "asked", "open", "nothing")
+
+
+def test_another_version_of_the_protocol(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tls, "PROTOCOL", "replsession/2")
+    with receiver(KEYS, "shop") as (address, _):
+        assert dial(address, "asked", KEYS, "shop").speaks == "other version"
+
+
+@pytest.mark.parametrize(
+    ("error", "neighbour", "answer"),
+    [
+        (OSError(errno.ECONNREFUSED, ""), True, "refused"),
+        (OSError(errno.ENETUNREACH, ""), True, "no route"),
+        (OSError(errno.EHOSTUNREACH, ""), True, "unreachable"),
+        (OSError(errno.EHOSTUNREACH, ""), False, "no host"),
+        (TimeoutError(), True, "silent"),
+        (TimeoutError(), False, "no host"),
+    ],
+)
+def test_errors_have_names(
+    error: OSError, neighbour: bool, answer: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def create_connection(*_: Any) -> Any:
+        raise error
+
+    monkeypatch.setattr(socket, "create_connection", create_connection)
+    monkeypatch.setattr(peers, "has_no_neighbour", lambda _: not neighbour)
+    assert dial(Address("10.0.0.2", 4000), "asked", KEYS, "shop").answer == answer
 
 
 def test_answers_stand_in_the_order_of_the_questions() -> None:

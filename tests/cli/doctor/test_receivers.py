@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from replsession.cli.doctor.facts import Peer
+from replsession.cli.doctor.findings import Severity
 from replsession.cli.doctor.receivers import about_receivers
 from tests.cli.doctor.situations import OPEN, WELL, asked, peer
 
@@ -39,6 +40,11 @@ HERE = Peer("10.0.0.1", 4000, "own port", "open", "ours")
         # it was heard, then ended: that is said elsewhere
         ({"peers": peer(answer="refused"), "asked": asked(seconds=60.0)}, []),
         ({"peers": peer(answer="refused", why="asked"), "asked": asked(seconds=60.0)}, TCP),
+        ({"peers": peer(answer="no host", speaks="", why="asked")}, ["host-down"]),
+        ({"peers": peer(answer="no name", speaks="", why="asked")}, ["name-unknown"]),
+        ({"peers": peer(speaks="nothing")}, ["member-hangs"]),
+        ({"peers": peer(speaks="other version")}, ["other-version"]),
+        ({"peers": peer(answer="refused", why="seed", host="10.0.0.1")}, []),
         (ONE_PORT, ["receiver-port-taken"]),
         ({**ONE_PORT, "peers": (OPEN, HERE)}, ["member-here"]),
         ({**ONE_PORT, "peers": (replace(HERE, speaks="other name"),)}, ["receiver-port-taken"]),
@@ -62,3 +68,13 @@ def test_the_other_host_is_where_a_connection_is_let_in() -> None:
     rule = "INPUT -p tcp --dport 4000:4099 -j ACCEPT"
     assert finding.mend[0] == f"on 10.0.0.2: iptables -I {rule}"
     assert finding.undo == (f"on 10.0.0.2: iptables -D {rule}",)
+
+
+def test_a_seed_that_is_not_heard_may_not_run() -> None:
+    changed = replace(WELL, peers=peer(answer="refused", why="seed", host="10.0.0.3"))
+    (finding,) = about_receivers(changed)
+    assert finding.severity is Severity.WARNING
+    assert "10.0.0.3:4000 is a seed, but" in finding.sentence
+    (finding,) = about_receivers(replace(WELL, peers=peer(answer="refused", why="seed")))
+    assert finding.severity is Severity.ERROR
+    assert "sends heartbeats, but" in finding.sentence

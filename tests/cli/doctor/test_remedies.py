@@ -37,6 +37,6 @@ def test_ports_end_where_ports_end() -> None:
 
 
 def test_seeds_are_a_setting_and_a_variable() -> None:
-    assert remedies.seeds(["10.0.0.2", "10.0.0.3"], asked()) == (
+    assert remedies.seeds(["10.0.0.2:4000", "10.0.0.3:4000"]) == (
         'seeds=("10.0.0.2:4000", "10.0.0.3:4000") (REPLSESSION_SEEDS=10.0.0.2:4000,10.0.0.3:4000)',
     )

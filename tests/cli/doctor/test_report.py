@@ -32,9 +32,10 @@ def test_all_is_well() -> None:
 
 
 def test_members_of_this_host_are_counted_where_no_others_can_be() -> None:
-    here = heard(host="127.0.0.1", receivers=(4000, 4001))
+    here = (*heard(host="127.0.0.1"), *heard(host="127.0.0.1", receivers=(4001,)))
+    answer = (*peer(host="127.0.0.1"), *peer(host="127.0.0.1", port=4001))
     asked = replace(WELL.asked, on_this_host=True)
-    facts = replace(WELL, asked=asked, address="127.0.0.1", heard=here, peers=(), joined=None)
+    facts = replace(WELL, asked=asked, address="127.0.0.1", heard=here, peers=answer, joined=None)
     assert shown(facts).endswith("OK 2 members are heard on this host and can be dialled\n")
 
 
@@ -43,6 +44,7 @@ def test_a_finding_says_how_it_is_mended_and_undone() -> None:
     lines = text.splitlines()
     start = next(i for i, line in enumerate(lines) if line.startswith("ERROR tcp-silent: "))
     assert [line.split(": ")[0] for line in lines[start + 1 :]] == [
+        "    mend",
         "    mend",
         "    mend",
         "    undo",
@@ -59,9 +61,41 @@ def test_what_others_send_is_no_markup() -> None:
     assert "'[bold]shop[/bold]'" in shown(named)
 
 
+def test_a_member_that_has_left_is_not_counted() -> None:
+    facts = replace(
+        WELL, asked=replace(WELL.asked, seconds=60.0), peers=peer(answer="refused", speaks="")
+    )
+    text = shown(facts)
+    assert "NOTE member-left" in text
+    assert text.endswith("OK nothing is wrong here\n")
+
+
+def test_who_was_dialled_and_not_heard_has_a_row() -> None:
+    facts = replace(WELL, heard=(), peers=peer(why="seed"))
+    text = shown(facts)
+    row = next(line for line in text.splitlines() if line.startswith("  10.0.0.2"))
+    assert row.split() == ["10.0.0.2", "ours", "4000", "open", "0", "0.0"]
+    assert text.endswith("OK 1 member can be dialled\n")
+
+
+def test_without_multicast_there_was_nothing_to_hear() -> None:
+    asked = replace(WELL.asked, group="", port=0)
+    facts = replace(WELL, asked=asked, heard=(), peers=peer(why="seed"), joined=None)
+    assert shown(facts).startswith("Cluster 'shop', without multicast, on 10.0.0.1 (eth0): dialled")
+
+
+def test_long_names_are_whole_and_lines_short() -> None:
+    long = "a-member-with-a-long-name.example.internal"
+    facts = replace(WELL, heard=(), peers=peer(why="asked", host=long, answer="no name", speaks=""))
+    lines = shown(facts).splitlines()
+    table = lines[1 : next(i for i, line in enumerate(lines) if line.startswith("ERROR"))]
+    assert max(map(len, table)) <= 80
+    assert "…" not in "".join(table)
+
+
 def test_without_an_address() -> None:
     facts = replace(WELL, address=None, no_address="why not", heard=(), sent=0, heard_itself=0)
-    assert "on no address:" in shown(facts)
+    assert shown(facts).startswith("Cluster 'shop': a member here would have no address\n")
     assert "ERROR no-address: why not" in shown(facts)
 
 

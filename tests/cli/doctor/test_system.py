@@ -112,3 +112,40 @@ def test_what_the_kernel_drops_is_asked_for_each_interface() -> None:
 
 def test_an_address_leads_somewhere() -> None:
     assert system.towards("127.0.0.1", 9) == "127.0.0.1"
+
+
+ARP = """\
+IP address       HW type     Flags       HW address            Mask     Device
+10.0.0.9         0x1         0x0         00:00:00:00:00:00     *        eth0
+10.0.0.2         0x1         0x2         02:00:00:00:00:02     *        eth0
+10.0.0.2         0x1         0x0         00:00:00:00:00:00     *        eth1
+"""
+
+
+@pytest.mark.parametrize(
+    ("host", "expected"), [("10.0.0.9", True), ("10.0.0.2", False), ("10.0.0.7", False)]
+)
+def test_who_does_not_answer_is_read(host: str, expected: bool) -> None:
+    assert system.is_asked_for(host, ARP) is expected
+    assert system.is_asked_for(host, "") is False
+
+
+def test_a_container_has_its_marks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
+    monkeypatch.setattr(Path, "exists", lambda _: False)
+    assert not system.is_container()
+    monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "10.96.0.1")
+    assert system.is_container()
+    monkeypatch.delenv("KUBERNETES_SERVICE_HOST")
+    monkeypatch.setattr(Path, "exists", lambda path: str(path) == "/run/.containerenv")
+    assert system.is_container()
+
+
+def test_a_tunnel_is_known_by_its_flag() -> None:
+    assert system.interface_of("tun0", 0x1091, "1", ()).is_tunnel
+    assert not system.interface_of("eth0", 0x1003, "1", ()).is_tunnel
+
+
+@linux
+def test_the_limit_on_groups_is_read() -> None:
+    assert (system.memberships_max() or 0) >= 0
