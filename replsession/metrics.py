@@ -101,6 +101,8 @@ class Metrics:
     """Names of vanished members no longer counted because there were too many."""
     datagrams_refused: int = 0
     links_refused: int = 0
+    control_refused: int = 0
+    """Administrators turned away: another user, too many at a time, a wrong signature."""
     values_undecodable: int = 0
     listener_errors: int = 0
     listener_events_dropped: int = 0

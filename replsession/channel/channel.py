@@ -21,10 +21,13 @@ import os
 import threading
 
 from replsession.channel.aio import Network
+from replsession.channel.control import Control
 from replsession.channel.dispatch import Dispatcher, Receiver
+from replsession.channel.inquiry import Inquiries
 from replsession.channel.leaving import hand_over, stop_at_exit, stop_with_child
 from replsession.channel.log import LOGGER, log_event
 from replsession.channel.member import Committed, LocalMember
+from replsession.channel.status import Census
 from replsession.channel.threaded import LoopThread
 from replsession.channel.waiting import Waiter
 from replsession.concern import NOTHING_ASKED, Asked
@@ -77,6 +80,8 @@ class Channel:
         self._problem: str | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._network: Network | None = None
+        self._control: Control | None = None
+        self.census = Census()
         self._thread: LoopThread | None = None
         self._retry: asyncio.Task[None] | None = None
         self.dispatcher = getattr(self, "dispatcher", None) or Dispatcher()
@@ -102,6 +107,11 @@ class Channel:
     def metrics(self) -> Metrics:
         """Counters of this process's member."""
         return (self._member or self._made_member()).node.metrics
+
+    @property
+    def control_key(self) -> bytes | None:
+        """What signs an administrator's requests; None: this process is alone, so nobody can."""
+        return None if self._keys is None else self._keys.control_key
 
     @property
     def is_ready(self) -> bool:
@@ -242,6 +252,8 @@ class Channel:
             # The application's loop ended without a lifespan shutdown: the sessions are still here.
             if self._network is not None:
                 self._network.abandon()
+            if self._control is not None:
+                self._control.abandon()
             self._reset(self._member)
         if self._state == STOPPED:
             self._reset(self._member)
@@ -313,12 +325,22 @@ class Channel:
                 "Register manager %s to cluster with name %s", context, self.member.node.me.name
             )
         self._network = network
+        self._open_control(self.settings)
         self._problem = None
         self._state = RUNNING
+
+    def _open_control(self, settings: ClusterSettings) -> None:
+        if settings.control is None:
+            return
+        me = self.member.node.me
+        self._control = Control(Inquiries(self), self.metrics)
+        self._control.open(settings.control, settings.name, me.name, me.id)
 
     async def _stop_network(self) -> None:
         if self._retry is not None:
             self._retry.cancel()
+        if self._control is not None:
+            await self._control.close()
         if self._network is not None:
             await hand_over(self.member)
         self._end_served()
@@ -335,6 +357,7 @@ class Channel:
         self._problem = None
         self._loop = None
         self._network = None
+        self._control = None
         self._thread = None
         self._retry = None
 

@@ -68,6 +68,16 @@ def _log_transfer(event: e.Event, context: str, timing: Timing) -> None:
                 _grouped(sessions.get(context, 0)),
                 _grouped(octets.get(context, 0)),
             )
+        case e.StateProgress(donor, progress, sessions, octets):
+            LOGGER.info(
+                "Manager [%s]: receiving session state from %s, %d %% so far (%s sessions, %s "
+                "bytes).",
+                context,
+                _one_line(donor.name),
+                round(progress * 100),
+                _grouped(sessions.get(context, 0)),
+                _grouped(octets.get(context, 0)),
+            )
         case e.StateSkipped():
             LOGGER.info(
                 "Manager [%s]: skipping state transfer. No members active in cluster group.",

@@ -323,7 +323,7 @@ class Membership:
             if other.id != member_id and other.address == member.address:
                 self.candidates.pop(other.id, None)
                 self._give_up(other.id, "replaced by a new start", now)
-        if self.view.put(member):
+        if self.view.put(member, now):
             self.events.append(MemberJoined(member))
         elif self.view.set_reachable(member_id):
             self.events.append(MemberReachable(member))

@@ -11,11 +11,24 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from replsession.errors import ConfigError
+from replsession.settings import toml
 from replsession.settings.configuration import KINDS, Configuration
 
 PREFIX: Final = "REPLSESSION_"
 CONFIG: Final = PREFIX + "CONFIG"
 """Path of a TOML file, over which the other variables win."""
+
+
+def whole(environment: Mapping[str, str]) -> Configuration:
+    """
+    Return what the variables say, over what the file says that ``REPLSESSION_CONFIG`` names.
+
+    Raises:
+        ConfigError: as :func:`read` and :func:`replsession.settings.toml.read`.
+    """
+    said = read(environment)
+    path = environment.get(CONFIG)
+    return toml.read(path).under(said) if path else said
 
 
 def read(environment: Mapping[str, str]) -> Configuration:
