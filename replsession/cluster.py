@@ -9,14 +9,16 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from typing import Any
 
 from replsession.channel import administration
 from replsession.channel.administration import SessionInfo
 from replsession.channel.channel import Channel
 from replsession.channel.log import CLUSTER
-from replsession.channel.options import check_name, is_loopback, refuse_unknown, settings_of
+from replsession.channel.options import check_name, local_settings, settings_of, with_secret
+from replsession.channel.run_directory import AUTO
+from replsession.channel.status import status_steps
+from replsession.channel.steps import at_once
 from replsession.config import (
     AUTO_BIND_PORTS,
     MULTICAST_GROUP,
@@ -27,12 +29,12 @@ from replsession.config import (
 )
 from replsession.errors import ConfigError, SessionError
 from replsession.metrics import Metrics
-from replsession.security.keys import check_secret
 from replsession.session.principals import check_principal
 from replsession.settings import environment as variables
 from replsession.settings import server_xml, toml
 from replsession.settings.configuration import Configuration
 from replsession.settings.secrets import secret_of
+from replsession.status import ClusterStatus
 
 _TIMING = Timing()
 LOCAL_NAME = "local"
@@ -72,17 +74,7 @@ class Cluster:
         Raises:
             ConfigError: a value is not allowed.
         """
-        refuse_unknown(options)
-        settings = settings_of(LOCAL_NAME, on_this_host=True, **options)
-        if settings.bind not in ("auto", "lo", "lo0") and not is_loopback(settings.bind):
-            raise ConfigError(
-                "bind", settings.bind, "a loopback address; Cluster.lan(name) has members elsewhere"
-            )
-        for seed in settings.seeds:
-            if not is_loopback(seed.partition(":")[0]):
-                allowed = "loopback addresses; Cluster.lan(name) has members elsewhere"
-                raise ConfigError("seeds", seed, allowed)
-        return cls(settings)
+        return cls(local_settings(LOCAL_NAME, **options))
 
     @classmethod
     def lan(
@@ -97,6 +89,7 @@ class Cluster:
         member_name: str | None = None,
         multicast: tuple[str, int] | None = (MULTICAST_GROUP, MULTICAST_PORT),
         seeds: tuple[str, ...] = (),
+        control: str | None = AUTO,
         heartbeat_interval_s: float = _TIMING.heartbeat_interval_s,
         drop_after_s: float = _TIMING.drop_after_s,
         **timing: float,
@@ -121,6 +114,8 @@ class Cluster:
                 names, such as ``"10.0.0.5"``, ``"10.0.0.6:4001"``, ``"members.internal:4000"``;
                 without a port, 4000. One that can be reached is enough: members tell each other of
                 the rest. With neither multicast nor seeds a member waits for others to find it.
+            control: Where the socket for ``replsession status`` lies: ``"auto"``, in this user's
+                run directory; the path of a directory; None: there is none.
             heartbeat_interval_s: Seconds between two heartbeats.
             drop_after_s: Seconds of silence after which a member has disappeared.
             timing: Any other field of ``Timing``, in seconds.
@@ -141,6 +136,7 @@ class Cluster:
                 member_name=member_name,
                 multicast=multicast,
                 seeds=seeds,
+                control=control,
                 heartbeat_interval_s=heartbeat_interval_s,
                 drop_after_s=drop_after_s,
                 **timing,
@@ -164,10 +160,7 @@ class Cluster:
         Raises:
             ConfigError: a variable has a value that is not allowed; it names the variable.
         """
-        env = os.environ if environment is None else environment
-        said = variables.read(env)
-        if path := env.get(variables.CONFIG):
-            said = (server_xml if path.lower().endswith(".xml") else toml).read(path).under(said)
+        said = variables.whole(os.environ if environment is None else environment)
         is_none = said.values.get("cluster") == "none" and not said.application
         return None if is_none else cls.described(said)
 
@@ -292,6 +285,18 @@ class Cluster:
         """Counters of this process's member."""
         return Metrics() if self._channel is None else self._channel.metrics
 
+    def status(self) -> ClusterStatus:
+        """
+        Return what an administrator wants to know of this process's member, and of all others.
+
+        It asks nobody: it is what this member knows. With very many sessions they are counted only
+        now and then, which takes a moment; ``counted_s_ago`` says when that was.
+
+        Raises:
+            SessionError: no application of this process uses this cluster.
+        """
+        return at_once(status_steps(self._known()))
+
     def sessions(self, context: str | None = None) -> Iterator[SessionInfo]:
         """
         Yield the sessions that this process's member knows: in memory, so all of the cluster.
@@ -302,7 +307,7 @@ class Cluster:
         Raises:
             SessionError: no application of this process uses this cluster.
         """
-        return administration.sessions(self._used().member, context)
+        return administration.sessions(self.channel().member, context)
 
     def sessions_of(self, principal: str, context: str | None = None) -> list[SessionInfo]:
         """
@@ -311,10 +316,9 @@ class Cluster:
         Raises:
             SessionError: no application of this process uses this cluster.
         """
-        channel = self._used()
-        return administration.sessions_of(
-            channel.member, _contexts(channel, context), check_principal(principal)
-        )
+        channel = self.channel()
+        names = administration.named(channel.member, channel.contexts, context)
+        return administration.sessions_of(channel.member, names, check_principal(principal))
 
     def invalidate(self, session_id: str, context: str = "/") -> bool:
         """
@@ -326,7 +330,7 @@ class Cluster:
         Raises:
             SessionError: no application of this process uses this cluster.
         """
-        return administration.end(self._used().member, context, session_id)
+        return administration.end(self.channel().member, context, session_id)
 
     def invalidate_all(self, principal: str, context: str | None = None) -> int:
         """
@@ -345,15 +349,23 @@ class Cluster:
         Raises:
             SessionError: no application of this process uses this cluster.
         """
-        channel = self._used()
-        return administration.end_all(
-            channel.member, _contexts(channel, context), check_principal(principal)
-        )
+        channel = self.channel()
+        names = administration.named(channel.member, channel.contexts, context)
+        return administration.end_all(channel.member, names, check_principal(principal))
 
-    def _used(self) -> Channel:
+    def channel(self) -> Channel:
+        """
+        Return the channel of this process's member, which is started if need be; for front doors.
+
+        Raises:
+            SessionError: no application of this process uses this cluster.
+        """
+        self._known().ensure_started()
+        return self._known()
+
+    def _known(self) -> Channel:
         if self._channel is None:
             raise SessionError("no application of this process uses this cluster yet")
-        self._channel.ensure_started()
         return self._channel
 
     def attach(self, secret_key: str, *, required: bool) -> Channel:
@@ -367,12 +379,7 @@ class Cluster:
         if settings is None:
             self._channel = self._channel or Channel(None)
             return self._channel
-        has_own = settings.secret is not None
-        if not has_own:
-            settings = replace(settings, secret=secret_key)
-        if not settings.on_this_host:
-            assert settings.secret is not None
-            check_secret(settings.secret, "secret" if has_own else "secret_key")
+        settings = with_secret(settings, secret_key)
         if self._channel is not None:
             if self._channel.settings != settings:
                 raise ConfigError(
@@ -391,9 +398,3 @@ class Cluster:
 
 
 _local_channels: dict[ClusterSettings, Channel] = {}
-
-
-def _contexts(channel: Channel, context: str | None) -> list[str]:
-    if context is not None:
-        return [context]
-    return sorted({*channel.contexts, *administration.contexts(channel.member)})

@@ -43,6 +43,24 @@ text, so that a flood from ever new addresses is one line, too."""
 
 DRAIN_S_MAX = 3600.0
 """Longer than any orchestrator waits for a process that it has asked to stop."""
+CONTROL_CONNECTIONS_MAX = 16
+"""Administrators that a member's control socket answers at a time; more are turned away."""
+CONTROL_REQUEST_BYTES_MAX = 64 * KIB
+"""Longest request to a member's control socket or URL; its longest part is a list of ids."""
+CONTROL_ANSWER_BYTES_MAX = 16 * MIB
+"""Longest answer that the command line reads; a page of sessions is far below it."""
+CONTROL_TIMEOUT_S = 10.0
+"""How long a connection to the control socket may be idle, and one answer may take to be sent."""
+CONTROL_PAGE_SESSIONS = 500
+"""Sessions in one answer, about 150 KiB; who wants more asks for the next page."""
+CONTROL_PAGE_RECORDS = 20_000
+"""Records looked at for one page, so that a search that finds little ends soon as well."""
+CONTROL_VALUE_CHARACTERS = 4096
+"""Characters shown of one value."""
+CONTROL_CLOCKS_APART_S = 600.0
+"""How far the clocks of an administrator and of a member may be apart for a signed request."""
+CENSUS_SHARE = 0.05
+"""Largest part of the time that is spent on counting sessions, however often they are asked for."""
 
 PIECES_OPEN_MIN = 5
 """Ways in which records in pieces come over one link at the same time."""
@@ -191,6 +209,8 @@ class Timing:
     """How long a starting member looks for others before it is the first one."""
     transfer_timeout_s: float = 60.0
     """Bound on a state transfer, all donors together. Source: Tomcat ``stateTransferTimeout``."""
+    transfer_progress_s: float = 3.0
+    """Between two lines of the log that say how far a long state transfer is."""
     transfer_stall_s: float = 5.0
     """A donor that sends nothing for so long is given up for the next one."""
     repair_interval_s: float = 5.0
@@ -299,3 +319,5 @@ class ClusterSettings:
     node: NodeConfig = NodeConfig()
     seeds: tuple[str, ...] = ()
     """Where members may be found beside multicast: ``address``, ``address:port``, DNS name."""
+    control: str | None = None
+    """``"auto"``, or the directory of the control socket; None: there is none."""

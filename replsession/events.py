@@ -116,6 +116,18 @@ class StateReceived:
 
 
 @dataclass(frozen=True, slots=True)
+class StateProgress:
+    """A state transfer takes long, and goes on."""
+
+    donor: Member
+    progress: float
+    """How much of the state is complete here, 0 to 1."""
+    sessions: dict[str, int]
+    """Number of sessions that came so far, for each context."""
+    bytes: dict[str, int]
+
+
+@dataclass(frozen=True, slots=True)
 class StateSkipped:
     """Nobody is there to ask: this member is the first one."""
 
@@ -209,6 +221,7 @@ Event: TypeAlias = (
     | MemberUnreachable
     | MemberReachable
     | StateRequested
+    | StateProgress
     | StateReceived
     | StateSkipped
     | StateGivenUp

@@ -103,6 +103,8 @@ class Metrics:
     links_refused: int = 0
     log_lines_suppressed: int = 0
     """Warnings that were counted instead of written, since the same one had just been written."""
+    control_refused: int = 0
+    """Administrators turned away: another user, too many at a time, a wrong signature."""
     values_undecodable: int = 0
     listener_errors: int = 0
     listener_events_dropped: int = 0

@@ -96,7 +96,7 @@ class Node:
         self.waits.freshness.is_whole = self._is_whole
         self._readers: dict[LinkId, FrameReader] = {}
         self._datagrams: list[bytes] = []
-        self._now = self._started_at = now
+        self._now = self.started_at = now
         self.membership.pulse.heartbeat_at = now
         self._wake_at: float | None = None
         self._is_advance_due = True
@@ -177,7 +177,7 @@ class Node:
 
     def listening(self, name: str, address: Address, now: float) -> None:
         """The receiver is bound, perhaps long after the first request: look for others from now."""
-        self._now = self._started_at = self.membership.pulse.heartbeat_at = now
+        self._now = self.started_at = self.membership.pulse.heartbeat_at = now
         self.me = self.membership.me = replace(self.me, name=name, address=address)
         self.transfers.joiner.started_at = now
 
@@ -226,7 +226,7 @@ class Node:
         self._begin(now)
         if self.membership.link_opened(link, address, certified, dial, now):
             self._readers[link] = FrameReader(self.limits.frame_bytes_max)
-            hello = self.membership.hello(self.is_ready, now - self._started_at)
+            hello = self.membership.hello(self.is_ready, now - self.started_at)
             self.peers.send_on(link, hello)
 
     def dial_failed(self, dial: int, reason: str, now: float, *, refused: bool = False) -> None:

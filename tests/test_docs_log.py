@@ -101,7 +101,7 @@ def logger_of(node: ast.expr) -> str | None:
 def text_of(node: ast.expr) -> str:
     """Return a text that stands in the code."""
     assert isinstance(node, ast.Constant) and isinstance(node.value, str), ast.unparse(node)
-    return PLACEHOLDER.sub("…", node.value)
+    return PLACEHOLDER.sub("…", node.value).replace("%%", "%")
 
 
 def lines_in_page() -> Iterator[Line]:

@@ -53,6 +53,11 @@ def contexts(member: LocalMember) -> list[str]:
         )
 
 
+def named(member: LocalMember, used: Iterable[str], context: str | None) -> list[str]:
+    """Return the one application that is meant, or all: those *used* here, and those known."""
+    return sorted({*used, *contexts(member)}) if context is None else [context]
+
+
 def sessions(member: LocalMember, context: str | None) -> Iterator[SessionInfo]:
     """
     Yield the sessions of one application, or of all, that a request would find here.
@@ -70,7 +75,7 @@ def sessions(member: LocalMember, context: str | None) -> Iterator[SessionInfo]:
                     continue
                 record = node.store.peek(key)
                 if record is not None and node.principals.is_live(record, now):
-                    found.append(_info(record, node.wall_offset_s))
+                    found.append(info_of(record, node.wall_offset_s))
         yield from found
 
 
@@ -81,7 +86,7 @@ def sessions_of(member: LocalMember, names: Iterable[str], principal: str) -> li
         node = member.node
         records = [r for name in names for r in node.principals.live(name, principal, now)]
         records.sort(key=lambda record: -record.last_accessed)
-        return [_info(record, node.wall_offset_s) for record in records]
+        return [info_of(record, node.wall_offset_s) for record in records]
 
 
 def end(member: LocalMember, context: str, session_id: str) -> bool:
@@ -93,7 +98,7 @@ def end(member: LocalMember, context: str, session_id: str) -> bool:
     with member.lock:
         node = member.node
         record = node.store.get(Key(context, locator))
-        if record is None or not record.is_served or _id(record) != session_id:
+        if record is None or not record.is_served or id_of(record) != session_id:
             return False
         node.principals.end(record, now)
     member.wake()
@@ -118,11 +123,13 @@ def _locator(session_id: str) -> bytes | None:
         return None
 
 
-def _id(record: Record) -> str:
+def id_of(record: Record) -> str:
+    """Return the public id of a session."""
     return public_id(record.key.locator, record.value(SECRET) or b"")
 
 
-def _info(record: Record, offset_s: float) -> SessionInfo:
+def info_of(record: Record, offset_s: float) -> SessionInfo:
+    """Return what is told of a session; *offset_s* makes Unix seconds of its times."""
     login, limits, values = login_of(record), limits_of(record), record.values()
     ends = [
         start + length
@@ -133,7 +140,7 @@ def _info(record: Record, offset_s: float) -> SessionInfo:
         if length is not None
     ]
     return SessionInfo(
-        _id(record),
+        id_of(record),
         record.key.context,
         None if login is None else login.name,
         record.created + offset_s,

@@ -21,11 +21,14 @@ import os
 import threading
 
 from replsession.channel.aio import Network
+from replsession.channel.control import Control
 from replsession.channel.dispatch import Dispatcher, Receiver
 from replsession.channel.draining import Draining
+from replsession.channel.inquiry import Inquiries
 from replsession.channel.leaving import hand_over, stop_at_exit, stop_with_child
 from replsession.channel.log import CLUSTER, MANAGER, log_event
 from replsession.channel.member import Committed, LocalMember
+from replsession.channel.status import Census
 from replsession.channel.threaded import LoopThread
 from replsession.channel.waiting import Waiter
 from replsession.concern import NOTHING_ASKED, Asked
@@ -78,10 +81,11 @@ class Channel:
         self._problem: str | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._network: Network | None = None
+        self._control: Control | None = None
+        self.census = Census()
         self._thread: LoopThread | None = None
         self._retry: asyncio.Task[None] | None = None
-        drain_s = 0.0 if self.settings is None else self.settings.node.timing.drain_s
-        self._draining = Draining(drain_s)
+        self._draining = Draining(self.settings.node.timing.drain_s if self.settings else 0.0)
         self.dispatcher = getattr(self, "dispatcher", None) or Dispatcher()
         self._member: LocalMember | None = None
         self._earlier = earlier
@@ -105,6 +109,11 @@ class Channel:
     def metrics(self) -> Metrics:
         """Counters of this process's member."""
         return (self._member or self._made_member()).node.metrics
+
+    @property
+    def control_key(self) -> bytes | None:
+        """What signs an administrator's requests; None: this process is alone, so nobody can."""
+        return None if self._keys is None else self._keys.control_key
 
     @property
     def is_ready(self) -> bool:
@@ -221,8 +230,7 @@ class Channel:
                 return
             self._state = STARTING
         await self._try_to_start()
-        if self._loop is not None:
-            self._draining.listen(self._loop)
+        self._draining.listen(self._loop)
 
     async def stop(self) -> None:
         """Leave the cluster with a goodbye, if the member lives on this loop or on a thread."""
@@ -247,8 +255,9 @@ class Channel:
         """Tell whether there is something to start; called under the lock."""
         if self._is_orphaned():
             # The application's loop ended without a lifespan shutdown: the sessions are still here.
-            if self._network is not None:
-                self._network.abandon()
+            for part in (self._network, self._control):
+                if part is not None:
+                    part.abandon()
             self._reset(self._member)
         if self._state == STOPPED:
             self._reset(self._member)
@@ -277,8 +286,7 @@ class Channel:
                 self._cannot_start(error)
             else:
                 stop_with_child()
-                if self._loop is not None:
-                    self._draining.listen(self._loop)
+                self._draining.listen(self._loop)
 
     async def _try_to_start(self) -> None:
         loop = asyncio.get_running_loop()
@@ -322,12 +330,22 @@ class Channel:
                 "Register manager %s to cluster with name %s", context, self.member.node.me.name
             )
         self._network = network
+        self._open_control(self.settings)
         self._problem = None
         self._state = RUNNING
+
+    def _open_control(self, settings: ClusterSettings) -> None:
+        if settings.control is None:
+            return
+        me = self.member.node.me
+        self._control = Control(Inquiries(self), self.metrics)
+        self._control.open(settings.control, settings.name, me.name, me.id)
 
     async def _stop_network(self) -> None:
         if self._retry is not None:
             self._retry.cancel()
+        if self._control is not None:
+            await self._control.close()
         if self._network is not None:
             await hand_over(self.member)
         self._end_served()
@@ -347,10 +365,7 @@ class Channel:
         self._draining.stop_listening()
         self._state = STOPPED
         self._problem = None
-        self._loop = None
-        self._network = None
-        self._thread = None
-        self._retry = None
+        self._loop = self._network = self._control = self._thread = self._retry = None
 
     def _made_member(self) -> LocalMember:
         with self._lock:

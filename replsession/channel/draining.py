@@ -38,14 +38,14 @@ class Draining:
         self.is_leaving = False
         """Whether the process was asked to stop."""
 
-    def listen(self, loop: asyncio.AbstractEventLoop) -> None:
+    def listen(self, loop: asyncio.AbstractEventLoop | None) -> None:
         """
         Hear the signal from now on; called when the server has set its own handler.
 
         Args:
-            loop: The member's, which waits.
+            loop: The member's, which waits; None: it has none, since it did not start.
         """
-        if not self._drain_s:
+        if loop is None or not self._drain_s:
             return
         if threading.current_thread() is not threading.main_thread():
             CLUSTER.warning(

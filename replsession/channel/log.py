@@ -37,6 +37,8 @@ LISTENERS = logging.getLogger("replsession.listeners")
 """Listeners of the application that fail or fall behind."""
 MESSAGES = logging.getLogger("replsession.messages")
 """DEBUG: every message about a session."""
+CONTROL = logging.getLogger("replsession.control")
+"""What administrators ask of this member, over its socket or a URL."""
 REQUESTS = logging.getLogger("replsession.requests")
 """DEBUG: how long requests take, and how much of it is ours."""
 
@@ -78,7 +80,13 @@ def log_event(
             _log_message(event)
         case e.LinkRefused() | e.HeartbeatRefused() | e.OutboxOverflowed() | e.DialFailed():
             _log_trouble(event, repeats or Repeats(Metrics()))
-        case e.StateRequested() | e.StateReceived() | e.StateSkipped() | e.StateGivenUp():
+        case (
+            e.StateRequested()
+            | e.StateProgress()
+            | e.StateReceived()
+            | e.StateSkipped()
+            | e.StateGivenUp()
+        ):
             for context in contexts:
                 _log_transfer(event, context, timing)
         case _:
@@ -175,6 +183,16 @@ def _log_transfer(event: e.Event, context: str, timing: Timing) -> None:
                 context,
                 _clock(sent_at_ms),
                 round(took_s * 1000),
+                _grouped(sessions.get(context, 0)),
+                _grouped(octets.get(context, 0)),
+            )
+        case e.StateProgress(donor, progress, sessions, octets):
+            MANAGER.info(
+                "Manager [%s]: receiving session state from %s, %d %% so far (%s sessions, %s "
+                "bytes).",
+                context,
+                one_line(donor.name),
+                round(progress * 100),
                 _grouped(sessions.get(context, 0)),
                 _grouped(octets.get(context, 0)),
             )

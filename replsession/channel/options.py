@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import ipaddress
+import os
+from dataclasses import replace
 from typing import Any
 
 from replsession.channel.addresses import check_bind
 from replsession.channel.multicast import check_group
 from replsession.channel.resolver import check_seeds
+from replsession.channel.run_directory import AUTO
 from replsession.config import (
     AUTO_BIND_PORTS,
     MULTICAST_GROUP,
@@ -31,6 +34,7 @@ _OPTIONS = (
     "member_name",
     "multicast",
     "seeds",
+    "control",
     *Timing.__dataclass_fields__,
 )
 
@@ -64,6 +68,7 @@ def settings_of(
     multicast: tuple[str, int] | None = (MULTICAST_GROUP, MULTICAST_PORT),
     seeds: tuple[str, ...] = (),
     domain: str | None = None,
+    control: str | None = AUTO,
     **timing: float,
 ) -> ClusterSettings:
     """
@@ -85,6 +90,7 @@ def settings_of(
             raise ConfigError("multicast", multicast, "(group, port), or None")
         check_group(*multicast)
     seeds = check_seeds(seeds)
+    _check_control(control)
     if not on_this_host and secret is not None:
         check_secret(secret)
     return ClusterSettings(
@@ -98,7 +104,51 @@ def settings_of(
         on_this_host,
         NodeConfig(timing=Timing(**timing)),
         seeds,
+        control,
     )
+
+
+def local_settings(name: str, /, **options: Any) -> ClusterSettings:
+    """
+    Return the settings of a cluster of one host; see :meth:`replsession.Cluster.local`.
+
+    Raises:
+        ConfigError: a value is not allowed, such as an address of other hosts.
+    """
+    refuse_unknown(options)
+    settings = settings_of(name, on_this_host=True, **options)
+    if settings.bind not in ("auto", "lo", "lo0") and not is_loopback(settings.bind):
+        raise ConfigError(
+            "bind", settings.bind, "a loopback address; Cluster.lan(name) has members elsewhere"
+        )
+    for seed in settings.seeds:
+        if not is_loopback(seed.partition(":")[0]):
+            allowed = "loopback addresses; Cluster.lan(name) has members elsewhere"
+            raise ConfigError("seeds", seed, allowed)
+    return settings
+
+
+def with_secret(settings: ClusterSettings, secret_key: str) -> ClusterSettings:
+    """
+    Return settings with a secret: their own, else that of the application.
+
+    Raises:
+        ConfigError: the secret will not do.
+    """
+    has_own = settings.secret is not None
+    if not has_own:
+        settings = replace(settings, secret=secret_key)
+    if not settings.on_this_host:
+        assert settings.secret is not None
+        check_secret(settings.secret, "secret" if has_own else "secret_key")
+    return settings
+
+
+def _check_control(control: object) -> None:
+    is_path = isinstance(control, str) and os.path.isabs(control) and "\0" not in control
+    if control not in (None, AUTO) and not is_path:
+        allowed = f"{AUTO!r}, the absolute path of a directory, or None"
+        raise ConfigError("control", control, allowed)
 
 
 def _whole_name(name: str, domain: str | None) -> str:

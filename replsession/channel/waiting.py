@@ -23,14 +23,19 @@ BOUND_S = 65.0
 """Above every time-out that the node keeps."""
 
 
-def is_loop_here() -> bool:
-    """Tell whether this thread runs a loop, which must not be blocked."""
+def is_asyncio_here() -> bool:
+    """Tell whether an asyncio loop runs in this thread."""
     try:
         asyncio.get_running_loop()
     except RuntimeError:
-        trio = sys.modules.get("trio")
-        return trio is not None and bool(trio.lowlevel.in_trio_run())
+        return False
     return True
+
+
+def is_loop_here() -> bool:
+    """Tell whether this thread runs a loop, which must not be blocked."""
+    trio = sys.modules.get("trio")
+    return is_asyncio_here() or (trio is not None and bool(trio.lowlevel.in_trio_run()))
 
 
 class Waiter:

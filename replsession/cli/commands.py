@@ -10,6 +10,8 @@ from replsession.cli.demo import demo
 from replsession.cli.doctor.command import doctor
 from replsession.cli.importing import import_
 from replsession.cli.secret import secret
+from replsession.cli.sessions.command import sessions
+from replsession.cli.status.command import status
 
 
 @click.group(
@@ -30,6 +32,8 @@ def program() -> None:
 
 program.add_command(secret)
 program.add_command(doctor)
+program.add_command(status)
+program.add_command(sessions)
 program.add_command(import_)
 if find_spec("demo_app") is not None:
     program.add_command(demo)

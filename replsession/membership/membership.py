@@ -327,7 +327,7 @@ class Membership:
             if other.id != member_id and other.address == member.address:
                 self.candidates.pop(other.id, None)
                 self._give_up(other.id, "replaced by a new start", now)
-        if self.view.put(member):
+        if self.view.put(member, now):
             self.events.append(e.MemberJoined(member))
         elif self.view.set_reachable(member_id):
             self.events.append(e.MemberReachable(member))

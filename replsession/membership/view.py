@@ -29,6 +29,7 @@ class View:
     def __init__(self, forget_after_s: float = 3600.0, names_max: int = 256) -> None:
         self._members: dict[MemberId, Member] = {}
         self._via: dict[MemberId, MemberId] = {}
+        self._started_at: dict[MemberId, float] = {}
         self._names: dict[str, float] = {}
         self._forget_after_s = forget_after_s
         self._names_max = names_max
@@ -47,10 +48,11 @@ class View:
         """Return the member, or None when it is not up."""
         return self._members.get(member_id)
 
-    def put(self, member: Member) -> bool:
-        """Add a member or what is new of it; return whether it was not there before."""
+    def put(self, member: Member, now: float = 0.0) -> bool:
+        """Add a member or what is new of it, told *now*; return whether it was not there before."""
         is_new = member.id not in self._members
         self._members[member.id] = member
+        self._started_at[member.id] = now - member.alive_ms / 1000
         if is_new:
             self._members = dict(
                 sorted(self._members.items(), key=lambda item: (item[1].incarnation, item[0]))
@@ -62,6 +64,7 @@ class View:
         """Take a member out; return it, or None when it was not there."""
         member = self._members.pop(member_id, None)
         self._via.pop(member_id, None)
+        self._started_at.pop(member_id, None)
         self.number += member is not None
         return member
 
@@ -69,6 +72,10 @@ class View:
         """Tell whether the member is up and has its state."""
         member = self._members.get(member_id)
         return member is not None and member.ready
+
+    def age_s(self, member_id: MemberId, now: float) -> float:
+        """Return how long a member that is up has been alive, by what it told of itself."""
+        return max(0.0, now - self._started_at[member_id])
 
     def set_ready(self, member_id: MemberId, ready: bool) -> None:
         """Note whether the member has its state."""

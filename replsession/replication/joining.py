@@ -15,6 +15,7 @@ from replsession.events import (
     Event,
     Member,
     StateGivenUp,
+    StateProgress,
     StateReceived,
     StateRequested,
     StateSkipped,
@@ -50,6 +51,11 @@ class Transfers:
     events: list[Event] = field(default_factory=list)
     now: float = 0.0
     """Time of the latest input; ages in chunks are measured from it."""
+    outcome: StateReceived | StateSkipped | StateGivenUp | None = None
+    """How the own transfer ended."""
+    ended_at: float = 0.0
+    told_at: float = 0.0
+    """When it was last told that a transfer goes on."""
 
     def advance(
         self, ready: list[Member], up: dict[MemberId, Member], now: float, others_ready: int = 0
@@ -73,11 +79,9 @@ class Transfers:
         elif joiner.is_stalled(now):
             self._lose_donor("stalled", now)
         if joiner.is_overdue(now):
-            joiner.done = True
-            self.events.append(StateGivenUp(now - joiner.started_at))
+            self._end(StateGivenUp(now - joiner.started_at), now)
         elif joiner.nobody_came(now, len(ready) + others_ready):
-            joiner.done = True
-            self.events.append(StateSkipped())
+            self._end(StateSkipped(), now)
         else:
             donor = joiner.choose(ready, self.me, now)
             if donor is not None:
@@ -85,6 +89,7 @@ class Transfers:
                 transfer = joiner.begin(donor.id, now)
                 self.peers.send(donor.id, StateRequest(transfer, joiner.complete))
                 self.events.append(StateRequested(donor))
+                self.told_at = now
 
     def link_down(self, member: MemberId, now: float) -> None:
         """
@@ -124,6 +129,7 @@ class Transfers:
         joiner.heard_at = now
         if joiner.chunk_came(message.number, message.bucket):
             self._count(message, encoded)
+            self._tell_progress(now)
 
     def credit_received(self, peer: Peer, message: StateCredit, now: float) -> None:
         """The joiner merged a chunk: send more, and the end after the last one."""
@@ -158,17 +164,28 @@ class Transfers:
             return
         assert self.asked is not None
         self.store.forget(message.forgotten)
-        joiner.done = True
-        came = joiner.received()
-        self.events.append(
-            StateReceived(
-                self.asked,
-                message.sent_at_ms,
-                now - joiner.asked_at,
-                {context: part.sessions for context, part in came.items()},
-                {context: part.bytes for context, part in came.items()},
-            )
+        took_s = now - joiner.asked_at
+        self._end(StateReceived(self.asked, message.sent_at_ms, took_s, *self.came()), now)
+
+    def came(self) -> tuple[dict[str, int], dict[str, int]]:
+        """Return sessions and bytes that came up to now, for each context."""
+        came = self.joiner.received()
+        return (
+            {context: part.sessions for context, part in came.items()},
+            {context: part.bytes for context, part in came.items()},
         )
+
+    def _end(self, outcome: StateReceived | StateSkipped | StateGivenUp, now: float) -> None:
+        self.joiner.done = True
+        self.outcome, self.ended_at = outcome, now
+        self.events.append(outcome)
+
+    def _tell_progress(self, now: float) -> None:
+        # By what comes, not by a timer: nobody wakes up for it.
+        if now - self.told_at >= self.timing.transfer_progress_s:
+            assert self.asked is not None
+            self.told_at = now
+            self.events.append(StateProgress(self.asked, self.joiner.progress, *self.came()))
 
     def _lose_donor(self, reason: str, now: float) -> None:
         assert self.asked is not None

@@ -98,6 +98,22 @@ class Outbox:
         return len(self._items)
 
     @property
+    def waiting_bytes(self) -> int:
+        """Bytes of what waits; what is under way is not among them."""
+        return self._bytes
+
+    @property
+    def unacknowledged(self) -> int:
+        """Items that wait or are under way."""
+        return len(self._items) + sum(batch.items for batch in self.in_flight.values())
+
+    def oldest_s(self, now: float) -> float | None:
+        """Return how long ago the oldest batch under way was sent; None: there is none."""
+        for batch in self.in_flight.values():
+            return now - batch.sent_at
+        return None
+
+    @property
     def is_open(self) -> bool:
         """Whether the member has acknowledged enough for more to be sent."""
         return self.in_flight_bytes < self._limits.window_bytes

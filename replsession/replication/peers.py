@@ -82,6 +82,8 @@ class Peer:
     outbox: Outbox
     assembly: Assembly
     name: str = ""
+    overflows: int = 0
+    """How often its outbox was emptied since the link came."""
     donor: Donor | None = None
     """Set while we send it our state."""
     served: int = 0
@@ -287,4 +289,5 @@ class Peers:
         lost = peer.outbox.put(item)
         if lost:
             self.metrics.outboxes_overflowed += 1
+            peer.overflows += 1
             self.overflowed.append((peer.id, lost))

@@ -123,6 +123,11 @@ class Joiner:
                 whole.bytes += part.bytes
         return contexts
 
+    @property
+    def progress(self) -> float:
+        """How much of the state is complete here, 0 to 1."""
+        return self.complete / BUCKETS
+
     def fail(self, now: float) -> None:
         """Note that the donor is lost; what came of it is merged and stays."""
         if self.donor is not None:

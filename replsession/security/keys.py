@@ -48,12 +48,14 @@ class ClusterKeys:
         cluster: Name of the cluster.
     """
 
-    __slots__ = ("_heading", "ca_seed", "heartbeat_key", "key_id")
+    __slots__ = ("_heading", "ca_seed", "control_key", "heartbeat_key", "key_id")
 
     def __init__(self, secret: str, cluster: str) -> None:
         self.ca_seed: Final = _derived(secret, "tls-ca-ed25519", cluster, 32)
         """32 bytes: the private key of the authority that all members derive alike."""
         self.heartbeat_key: Final = _derived(secret, "heartbeat-hmac", cluster, 32)
+        self.control_key: Final = _derived(secret, "control-hmac", cluster, 32)
+        """32 bytes: signs what administrators ask a member through its web server."""
         self.key_id: Final = _derived(secret, "key-id", cluster, KEY_ID_BYTES)
         """4 bytes, public: tells which secret a datagram was sealed with."""
         self._heading: Final = HEARTBEAT_MAGIC + self.key_id

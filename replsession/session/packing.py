@@ -42,6 +42,8 @@ from replsession.session.stamp import Stamp
 _HEAD = Struct(">QddddddB")
 _LOOK_AT = Struct(">d")
 HEAD_BYTES = _HEAD.size
+_LONG, _MEMBER, _NULL = 0x1B, 0x48, 0xF6
+"""First bytes in CBOR of a clock value, of a member's id, and of null (RFC 8949)."""
 
 
 def content_fields(
@@ -131,6 +133,20 @@ def unpack(key: Key, packed: bytes) -> Record:
 def counted_in(packed: bytes) -> int:
     """Return what a packed record adds to its bucket's digest, without unpacking it."""
     return int.from_bytes(packed[:8], "big")
+
+
+def is_asleep_in(packed: bytes) -> bool:
+    """Tell whether a packed record sleeps."""
+    return bool(packed[HEAD_BYTES - 1] & 1)
+
+
+def is_ended_in(packed: bytes) -> bool:
+    """Tell whether a packed record is that of a session that was ended."""
+    # Where born and access stand in their usual lengths, what follows them is at a known place.
+    at = HEAD_BYTES + 1
+    if packed[at] == packed[at + 18] == _LONG and packed[at + 9] == packed[at + 27] == _MEMBER:
+        return packed[at + 36] != _NULL
+    return cbor2.loads(packed[HEAD_BYTES:])[4] is not None
 
 
 def look_at_in(packed: bytes) -> float:

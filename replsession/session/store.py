@@ -183,6 +183,10 @@ class Store:
         """Return the keys of one bucket, as they are at this moment."""
         return list(self._buckets[bucket])
 
+    def entries(self, bucket: int) -> Iterator[tuple[Key, Record | bytes]]:
+        """Walk over one bucket as it is kept, to count; nothing may change meanwhile."""
+        return iter(self._buckets[bucket].items())
+
     def next_bucket(self, bucket: int) -> int:
         """Return the next bucket after this one that is not empty, in a circle."""
         for following in chain(range(bucket + 1, BUCKETS), range(bucket)):

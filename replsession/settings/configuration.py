@@ -19,6 +19,7 @@ from replsession.errors import ConfigError
 
 CLUSTER: Final = "cluster"
 """``local``, ``lan:NAME`` or ``none``."""
+CONTROL: Final = "control"
 SECRET: Final = "secret"
 SECRET_FILE: Final = "secret_file"
 
@@ -117,6 +118,7 @@ MEMBER: Final[Mapping[str, Kind]] = {
     "member_name": TEXT,
     "multicast": GROUP,
     "seeds": TEXTS,
+    CONTROL: TEXT_OR_NONE,
     **dict.fromkeys(Timing.__dataclass_fields__, SECONDS),
 }
 """What concerns the member; ``secret_file`` has the secret in its first line."""

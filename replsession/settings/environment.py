@@ -11,11 +11,28 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from replsession.errors import ConfigError
+from replsession.settings import server_xml, toml
 from replsession.settings.configuration import KINDS, Configuration
 
 PREFIX: Final = "REPLSESSION_"
 CONFIG: Final = PREFIX + "CONFIG"
-"""Path of a TOML file, over which the other variables win."""
+"""Path of a TOML file, or of a Tomcat's ``server.xml``, over which the other variables win."""
+
+
+def whole(environment: Mapping[str, str]) -> Configuration:
+    """
+    Return what the variables say, over what the file says that ``REPLSESSION_CONFIG`` names.
+
+    Raises:
+        ConfigError: as :func:`read`, and as those of the two kinds of files.
+    """
+    said = read(environment)
+    path = environment.get(CONFIG)
+    if not path:
+        return said
+    is_xml = path.lower().endswith(".xml")
+    file = server_xml.read(path) if is_xml else toml.read(path)
+    return file.under(said)
 
 
 def read(environment: Mapping[str, str]) -> Configuration:

@@ -24,6 +24,7 @@ from typing import Any, Final
 
 from replsession.errors import ConfigError
 from replsession.settings.configuration import (
+    CONTROL,
     IN_CODE,
     KINDS,
     SECRET,
@@ -71,6 +72,8 @@ def read(path: str | os.PathLike[str], table: str = TABLE) -> Configuration:
         check_private(file, written[SECRET])
     if SECRET_FILE in values:
         values[SECRET_FILE] = os.path.join(file.parent, values[SECRET_FILE])
+    if values.get(CONTROL) not in (None, "auto"):
+        values[CONTROL] = os.path.abspath(os.path.join(file.parent, values[CONTROL]))
     return Configuration(values, written)
 
 

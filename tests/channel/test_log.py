@@ -63,6 +63,17 @@ def received(sessions: int, octets: int) -> e.StateReceived:
             [f"Member {SHOWN} alive=95 ms cannot be reached, but through third"],
         ),
         (
+            e.StateProgress(MEMBER, 0.371, {"/": 12345}, {"/": 2048}),
+            logging.INFO,
+            "manager",
+            [
+                "Manager [/examples]: receiving session state from right-4001, 37 % so far "
+                "(0 sessions, 0 bytes).",
+                "Manager [/]: receiving session state from right-4001, 37 % so far "
+                "(12 345 sessions, 2 048 bytes).",
+            ],
+        ),
+        (
             e.MemberReachable(MEMBER),
             logging.INFO,
             "membership",

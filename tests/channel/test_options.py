@@ -6,7 +6,14 @@ from typing import Any
 
 import pytest
 
-from replsession.channel.options import check_name, is_loopback, refuse_unknown, settings_of
+from replsession.channel.options import (
+    check_name,
+    is_loopback,
+    local_settings,
+    refuse_unknown,
+    settings_of,
+    with_secret,
+)
 from replsession.errors import ConfigError
 
 
@@ -67,3 +74,30 @@ def test_a_name_is_short_and_printable(name: object) -> None:
     check_name("name", "shop")
     with pytest.raises(ConfigError, match="name"):
         check_name("name", name)
+
+
+@pytest.mark.parametrize("control", ["auto", "/run/shop", None])
+def test_where_the_control_socket_lies(control: str | None) -> None:
+    assert settings_of("shop", on_this_host=True, control=control).control == control
+
+
+@pytest.mark.parametrize("control", ["", "run/shop", "/run/\0", 5, True])
+def test_a_place_that_is_none_is_refused(control: Any) -> None:
+    with pytest.raises(ConfigError, match="control"):
+        settings_of("shop", on_this_host=True, control=control)
+
+
+def test_settings_of_one_host_have_no_addresses_of_others() -> None:
+    assert local_settings("local").on_this_host
+    for options, field in (({"bind": "10.0.0.1"}, "bind"), ({"seeds": ("10.0.0.1",)}, "seeds")):
+        with pytest.raises(ConfigError, match=field):
+            local_settings("local", **options)
+
+
+def test_the_secret_of_an_application_is_that_of_a_cluster_without_one() -> None:
+    settings = settings_of("local", on_this_host=True)
+    assert with_secret(settings, "of the application").secret == "of the application"
+    own = settings_of("local", on_this_host=True, secret="own")
+    assert with_secret(own, "of the application").secret == "own"
+    with pytest.raises(ConfigError, match="secret_key"):
+        with_secret(settings_of("shop", on_this_host=False), "short")

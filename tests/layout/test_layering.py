@@ -24,10 +24,14 @@ PACKAGE = "replsession"
 
 LEVELS: tuple[tuple[str, ...], ...] = (
     ("__init__", "__main__"),
-    ("cli", "asgi", "wsgi", "flask", "quart", "django", "litestar", "starsessions", "logging"),
+    (
+        *("cli", "asgi", "wsgi", "control", "flask", "quart", "django", "litestar"),
+        *("starsessions", "logging"),
+    ),
     ("web",),
     ("cluster",),
     ("channel", "settings"),
+    ("status",),
     ("security", "node"),
     ("ready",),
     ("membership", "replication", "wire"),
@@ -71,6 +75,7 @@ PURE = {
     "wire",
     "node",
     "ready",
+    "status",
 }
 """Rooms without input and output, clock, thread, or randomness of their own."""
 

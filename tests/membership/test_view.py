@@ -159,3 +159,15 @@ class TestNames:
         view.known_names(0.0).clear()
 
         assert list(view.known_names(0.0)) == ["m1"]
+
+
+def test_an_age_is_what_a_member_told_and_the_time_since() -> None:
+    view = View()
+    view.put(replace(ONE, alive_ms=2500), 100.0)
+    assert view.age_s(ONE.id, 107.5) == 10.0
+    # Told later, and its clock is a little slow.
+    view.put(replace(ONE, alive_ms=9900), 107.5)
+    assert view.age_s(ONE.id, 107.5) == pytest.approx(9.9)
+    view.remove(ONE.id)
+    with pytest.raises(KeyError):
+        view.age_s(ONE.id, 107.5)

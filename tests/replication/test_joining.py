@@ -11,6 +11,7 @@ from replsession.events import (
     BecameReady,
     DonorLost,
     StateGivenUp,
+    StateProgress,
     StateReceived,
     StateRequested,
     StateSkipped,
@@ -453,3 +454,29 @@ def test_who_is_refused_asks_the_next_one_at_once() -> None:
     hand.send(StateRefused(1))
 
     assert other.got(StateRequest) == [StateRequest(2, 0)]
+
+
+def test_a_long_transfer_says_how_far_it_is_by_what_comes_and_not_by_a_timer() -> None:
+    network, hand = joiner()
+    hand.send(StateChunk(1, 1, 64, (whole_record(1),)))
+    assert network.told("m1", StateProgress) == []
+    hand.live(2.0)
+    network.run(1.1)
+    assert network.told("m1", StateProgress) == []
+
+    hand.send(StateChunk(1, 2, 128, (whole_record(2),)))
+    hand.send(StateChunk(1, 3, 192, (whole_record(3),)))
+
+    (told,) = network.told("m1", StateProgress)
+    assert (told.donor.id, told.progress, told.sessions) == (DONOR, 0.5, {"/shop": 2})
+    assert told.bytes["/shop"] > 0
+
+
+def test_how_it_ended_is_kept() -> None:
+    network, hand = joiner()
+    assert network.nodes["m1"].transfers.outcome is None
+    network.run(0.5)
+    hand.send(StateEnd(1, 0, 0, {}))
+    transfers = network.nodes["m1"].transfers
+    assert transfers.outcome == network.told("m1", StateReceived)[0]
+    assert transfers.ended_at == network.now

@@ -394,3 +394,16 @@ def test_deltas_from_before_and_after_a_new_name_stay_two() -> None:
     for news in (before, after):
         box.put(item(news))
     assert drained(box) == [before, after]
+
+
+def test_what_is_not_acknowledged_is_what_waits_and_what_is_under_way() -> None:
+    slow = outbox(window_bytes=1)
+    assert (slow.unacknowledged, slow.waiting_bytes, slow.oldest_s(5.0)) == (0, 0, None)
+    for number in (1, 2):
+        slow.put(Item(some_key(number), b"xyz", is_stream=False))
+    assert (slow.unacknowledged, slow.waiting_bytes, slow.oldest_s(5.0)) == (2, 6, None)
+    slow.next_batch(7.0)
+    slow.put(Item(some_key(3), b"xy", is_stream=False))
+    assert (slow.unacknowledged, slow.waiting_bytes, slow.oldest_s(9.0)) == (3, 2, 2.0)
+    slow.acknowledged(1)
+    assert (slow.unacknowledged, slow.waiting_bytes, slow.oldest_s(9.0)) == (1, 2, None)

@@ -14,6 +14,8 @@ from replsession.session.packing import (
     counted_in,
     flattened,
     grouped,
+    is_asleep_in,
+    is_ended_in,
     look_at_in,
     pack,
     paired,
@@ -43,6 +45,8 @@ def test_a_sweep_reads_what_it_needs_without_unpacking(record: Record, look_at: 
     packed = pack(record, look_at)
 
     assert counted_in(packed) == record.counted
+    assert is_asleep_in(packed) == record.asleep
+    assert is_ended_in(packed) == (record.destroyed is not None)
     assert look_at_in(packed) == look_at
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from replsession import ConfigError
-from replsession.settings.environment import read
+from replsession.settings.environment import read, whole
 
 
 def test_every_name_is_a_variable_in_capitals() -> None:
@@ -40,3 +42,11 @@ def test_a_text_of_another_kind_is_refused_with_its_variable() -> None:
         read({"REPLSESSION_URL_TRACKING": "perhaps"})
     assert (caught.value.field, caught.value.given) == ("REPLSESSION_URL_TRACKING", "perhaps")
     assert caught.value.allowed == "true or false"
+
+
+def test_variables_win_over_the_file_that_one_of_them_names(tmp_path: Path) -> None:
+    path = tmp_path / "replsession.toml"
+    path.write_text("[replsession]\nport = 4001\ncontrol = false\n")
+    said = whole({"REPLSESSION_CONFIG": str(path), "REPLSESSION_PORT": "4002"})
+    assert said.values == {"port": 4002, "control": None}
+    assert whole({"REPLSESSION_CONTROL": "none"}).values == {"control": None}

@@ -171,3 +171,15 @@ def test_whatever_is_written_is_read_again(
     path = tmp_path_factory.mktemp("toml") / "one.toml"
     path.write_text(to_toml(Configuration(values)), encoding="utf-8", newline="")
     assert read(path).values == values
+
+
+@pytest.mark.parametrize(
+    ("said", "control"), [('"auto"', "auto"), ("false", None), ('"/run/shop"', "/run/shop")]
+)
+def test_the_place_of_the_control_socket(tmp_path: Path, said: str, control: str | None) -> None:
+    assert read(file(tmp_path, f"[replsession]\ncontrol = {said}")).values["control"] == control
+
+
+def test_a_relative_place_is_relative_to_the_file(tmp_path: Path) -> None:
+    found = read(file(tmp_path, '[replsession]\ncontrol = "run"')).values["control"]
+    assert found == str(tmp_path / "run")

@@ -1,0 +1,1 @@
+"""``replsession sessions``: list, show and end sessions, of whatever member answers."""
