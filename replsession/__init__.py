@@ -10,6 +10,7 @@ The map of the package, from the browser inwards::
 
     asgi wsgi flask quart    front doors: what users import
     cluster                  the handle of a cluster, and its administration
+    control                  the URL that administrators ask; status: what they are told
     web/                     one request: valve, cookies, tracking, exchange, manager, listeners
     channel/                 sockets, threads and clocks around one node
     security/                keys from one secret, certificates, tokens
@@ -56,6 +57,7 @@ from replsession.errors import (
 )
 from replsession.session.registry import register
 from replsession.session.session import Session
+from replsession.status import ClusterStatus
 from replsession.web.listeners import SessionEvent, SessionListener
 
 __version__ = "0.1.0"
@@ -63,6 +65,7 @@ __version__ = "0.1.0"
 __all__ = [
     "Cluster",
     "ClusterStartError",
+    "ClusterStatus",
     "ConfigError",
     "ReplicationTimeout",
     "ReplsessionError",

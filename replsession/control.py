@@ -55,7 +55,10 @@ class _Door:
             if key is None:
                 raise WrongSignature("this process has no cluster, so nobody can sign for it")
             check_signature(key, given, method, last, body, time.time())
-        except (WrongSignature, ReplsessionError) as problem:
+        except ReplsessionError as problem:
+            # Nobody's: without an application there may be no secret to check a signature with.
+            raise _Failed(HTTPStatus.SERVICE_UNAVAILABLE, str(problem)) from None
+        except WrongSignature as problem:
             self._cluster.metrics.control_refused += 1
             raise _Failed(HTTPStatus.FORBIDDEN, str(problem)) from None
         if method != "POST":

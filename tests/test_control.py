@@ -186,7 +186,7 @@ def test_a_process_alone_answers_nobody(door: Door) -> None:
 @DOORS
 def test_before_an_application_uses_the_cluster_nobody_is_answered(door: Door) -> None:
     status, answer = signed(door(Cluster.local()), "/status")
-    assert (status, "no application" in answer["error"]) == (403, True)
+    assert (status, "no application" in answer["error"]) == (503, True)
 
 
 @pytest.mark.parametrize("length", ["-5", "x", "²"])

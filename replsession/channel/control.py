@@ -32,7 +32,7 @@ from replsession.channel.run_directory import (
     made,
     place,
     remove_stale,
-    socket_name,
+    socket_path,
 )
 from replsession.channel.steps import in_turns
 from replsession.config import (
@@ -87,7 +87,7 @@ class Control:
         try:
             directory = made(place(control))
             remove_stale(directory)
-            path = directory / socket_name(cluster, member, self._pid, start)
+            path = socket_path(directory, cluster, member, self._pid, start)
             self._listener = _listening(path)
         except OSError as problem:
             CONTROL.warning("No control socket, the member goes on without: %s", problem)

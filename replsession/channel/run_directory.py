@@ -34,6 +34,8 @@ SOCKET_MODE: Final = 0o600
 STALE_AFTER_S: Final = 60.0
 SOCKETS_MAX: Final = 1024
 """Files of one directory that are looked at."""
+PATH_BYTES_MAX: Final = 103
+"""Of a socket; of all systems macOS has the least room, 104 with a NUL. *Source*: unix(4)."""
 _TEMPORARY: Final = Path("/tmp")
 _OF_USERS: Final = Path("/run/user")
 _NAME_CHARACTERS: Final = 20
@@ -120,18 +122,22 @@ def owner_of(directory: Path) -> int:
     return os.geteuid()
 
 
-def socket_name(cluster: str, member: str, pid: int, start: bytes) -> str:
+def socket_path(directory: Path, cluster: str, member: str, pid: int, start: bytes) -> Path:
     """
-    Return the name of a member's socket: no two members of a host have the same.
+    Return the path of a member's socket: no two members of a host have the same.
 
     Args:
-        cluster: Name of the cluster, shortened to what fits a path of a socket.
-        member: Name of the member, likewise.
+        directory: Where it lies; the longer its path, the less of the names fits into the socket's.
+        cluster: Name of the cluster.
+        member: Name of the member.
         pid: Its process.
         start: Its id, new at each start.
     """
-    words = [_OTHER_CHARACTERS.sub("-", name)[:_NAME_CHARACTERS] for name in (cluster, member)]
-    return f"{words[0]}.{words[1]}.{pid}.{start.hex()[:6]}{SUFFIX}"
+    end = f".{pid}.{start.hex()[:6]}{SUFFIX}"
+    room = PATH_BYTES_MAX - len(os.fsencode(directory)) - len(f"/.{end}")
+    most = max(0, min(_NAME_CHARACTERS, room // 2))
+    words = [_OTHER_CHARACTERS.sub("-", name)[:most] for name in (cluster, member)]
+    return directory / f"{words[0]}.{words[1]}{end}"
 
 
 def sockets(directory: Path) -> Iterator[Path]:

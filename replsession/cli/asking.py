@@ -115,7 +115,7 @@ class OverUrl:
             raise NoAnswer(getattr(problem, "strerror", None) or str(problem)) from None
         finally:
             connection.close()
-        if response.status in (403, 400, 405, 413) and data.startswith(b'{"error"'):
+        if response.status >= 400 and data.startswith(b'{"error"'):
             return _checked(data)
         if response.status != 200:
             raise NoAnswer(

@@ -29,25 +29,32 @@ class Count:
     """Of all records, as they are at rest."""
 
 
-def count(entries: Iterable[tuple[Key, Record | bytes]], counts: dict[str, Count]) -> None:
+def packed(entries: Iterable[tuple[Key, Record | bytes]]) -> list[tuple[Key, bytes]]:
+    """Return entries of a store as they are at rest, which does not change any more."""
+    return [
+        (key, entry if type(entry) is bytes else pack(entry, 0.0))  # type: ignore[arg-type]
+        for key, entry in entries
+    ]
+
+
+def count(entries: Iterable[tuple[Key, bytes]], counts: dict[str, Count]) -> None:
     """
-    Add the records of some entries of a store to what was counted.
+    Add some packed records to what was counted.
 
     Args:
-        entries: Key, and the record as an object or packed.
+        entries: Key and record.
         counts: By context; what members keep for themselves is left out.
     """
     for key, entry in entries:
-        if key.is_internal:
-            continue
         found = counts.get(key.context)
         if found is None:
+            if key.is_internal:
+                continue
             found = counts[key.context] = Count()
-        packed = entry if isinstance(entry, bytes) else pack(entry, 0.0)
-        found.bytes += len(packed)
-        if is_ended_in(packed):
+        found.bytes += len(entry)
+        if is_ended_in(entry):
             found.ended += 1
-        elif is_asleep_in(packed):
+        elif is_asleep_in(entry):
             found.sleeping += 1
         else:
             found.live += 1

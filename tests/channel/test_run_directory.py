@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from replsession.channel.run_directory import (
+    PATH_BYTES_MAX,
     STALE_AFTER_S,
     Unsafe,
     check,
@@ -17,7 +18,7 @@ from replsession.channel.run_directory import (
     place,
     places,
     remove_stale,
-    socket_name,
+    socket_path,
     sockets,
 )
 
@@ -123,13 +124,15 @@ def test_whose_directory_it_should_be_is_in_its_name(path: str, owner: int) -> N
 
 
 def test_names_of_sockets_differ_and_fit() -> None:
-    name = socket_name("shop", "web1-4000", 4711, START)
-    assert name == "shop.web1-4000.4711.000102.sock"
-    assert socket_name("shop", "web1-4000", 4711, bytes(8)) != name
-    assert socket_name("a/../b\0 ü", "x", 1, START) == "a-b-.x.1.000102.sock"
-    longest = socket_name("c" * 64, "m" * 64, 2**22, START)
-    # The shortest bound of all systems, with room for a directory.
-    assert len(longest) <= 104 - len("/run/user/1000000/replsession/")
+    run = Path("/run")
+    path = socket_path(run, "shop", "web1-4000", 4711, START)
+    assert path == run / "shop.web1-4000.4711.000102.sock"
+    assert socket_path(run, "shop", "web1-4000", 4711, bytes(8)) != path
+    assert socket_path(run, "a/../b\0 ü", "x", 1, START).name == "a-b-.x.1.000102.sock"
+    for length in (1, 30, 60, 75):
+        whole = socket_path(Path("/" + "d" * length), "c" * 64, "m" * 64, 2**22, START)
+        assert len(str(whole)) <= PATH_BYTES_MAX
+        assert whole.name.endswith(".4194304.000102.sock")
 
 
 def test_only_sockets_are_found(directory: Path) -> None:

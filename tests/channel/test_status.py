@@ -71,7 +71,7 @@ def test_it_is_counted_anew_only_as_often_as_a_part_of_the_time_allows(
     begin(member, 1)
     for _ in census.steps(member):
         now += 0.01
-    # The seconds in which the lock was held count, not those in between.
+    # The seconds of counting count, not those in between.
     assert census.counted_at == pytest.approx(1002.56)
     begin(member, 2)
     now += 0.001

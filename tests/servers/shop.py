@@ -6,6 +6,7 @@ A shop for ASGI servers, as a server loads it: ``shop:app``.
     POST /count     count in the session        GET /  what the session has counted to
     GET /member     who answers, and whom it knows
     GET /readyz     200 when this member has the state of the others, 503 with the reason before
+    POST /control/  the control URL
 
 ``SHOP_SECRET`` is the secret. ``SHOP_PORT``: the only port to try; ``SHOP_BIND``: the address, in a
 cluster of several hosts; ``SHOP_REQUIRED``: without the cluster nothing is served;
@@ -22,9 +23,10 @@ from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse
-from starlette.routing import Route
+from starlette.routing import Mount, Route
 
 from replsession import Cluster, SessionMiddleware
+from replsession.control import AsgiControl
 
 logging.basicConfig(level=logging.INFO, format="%(process)d %(levelname)s %(message)s")
 
@@ -91,6 +93,7 @@ app = Starlette(
         Route("/", shown),
         Route("/member", member),
         Route("/readyz", readyz),
+        Mount("/control", AsgiControl(cluster)),
     ],
     middleware=[Middleware(SessionMiddleware, **options())],
 )

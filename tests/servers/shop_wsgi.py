@@ -8,6 +8,7 @@ import os
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
+from replsession.control import WsgiControl
 from replsession.wsgi import SessionMiddleware
 from tests.servers.shop import cluster, options, told_of_member
 
@@ -21,6 +22,8 @@ REASONS = {200: "OK", 404: "Not Found", 503: "Service Unavailable"}
 
 def pages(environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
     """Serve one request."""
+    if environ["PATH_INFO"].startswith("/control/"):
+        return control(environ, start_response)
     status, told = answer(environ)
     body = json.dumps(told).encode()
     headers = [("Content-Type", "application/json"), ("Content-Length", str(len(body)))]
@@ -50,4 +53,5 @@ async def other_work() -> bool:
     return True
 
 
+control = WsgiControl(cluster)
 app = SessionMiddleware(pages, **options())

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from replsession.config import Limits, Timing
 from replsession.identity import INTERNAL, Key
-from replsession.session.census import Count, count
+from replsession.session.census import Count, count, packed
 from replsession.session.packing import pack
 from replsession.session.record import Record
 from replsession.session.stamp import Stamp
@@ -39,12 +39,13 @@ def test_each_kind_is_counted_once_whether_packed_or_not() -> None:
     sizes = {name: len(pack(one, 0.0)) for name, one in records.items()}
     of_root = sizes["live"] + sizes["asleep"] + sizes["ended"]
     expected = {"/": Count(1, 1, 1, of_root), "/shop": Count(1, 0, 0, sizes["other"])}
-    for entries in (
-        [(one.key, one) for one in records.values()],
-        [(one.key, pack(one, 7.0)) for one in records.values()],
-    ):
+    as_objects: list[tuple[Key, Record | bytes]] = [(one.key, one) for one in records.values()]
+    at_rest: list[tuple[Key, Record | bytes]] = [
+        (one.key, pack(one, 7.0)) for one in records.values()
+    ]
+    for entries in (as_objects, at_rest):
         counts: dict[str, Count] = {}
-        count(entries, counts)
+        count(packed(entries), counts)
         assert counts == expected
 
 
@@ -54,7 +55,7 @@ def test_counts_of_several_buckets_add_up() -> None:
         store.add(one)
     counts: dict[str, Count] = {}
     for bucket in range(BUCKETS):
-        count(store.entries(bucket), counts)
+        count(packed(store.entries(bucket)), counts)
     assert {name: (c.live, c.sleeping, c.ended) for name, c in counts.items()} == {
         "/": (1, 1, 1),
         "/shop": (1, 0, 0),
