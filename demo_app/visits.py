@@ -106,9 +106,10 @@ def place(environment: Mapping[str, str]) -> Place:
     if not secret:
         raise ConfigError(
             "REPLSESSION_SECRET",
-            secret or "",
-            "32 random characters or more, the same for every member, or the path of a file with "
-            "them in REPLSESSION_SECRET_FILE; make one with: replsession secret --file secret.txt",
+            environment.get("REPLSESSION_SECRET"),
+            "32 random characters or more, the same for every member; make them with: "
+            'python -c "import secrets; print(secrets.token_urlsafe(32))", or in a file with: '
+            "replsession secret --file secret.txt, and name that in REPLSESSION_SECRET_FILE",
         )
     return Place(
         secret,
