@@ -107,8 +107,9 @@ def place(environment: Mapping[str, str]) -> Place:
         raise ConfigError(
             "REPLSESSION_SECRET",
             environment.get("REPLSESSION_SECRET"),
-            "32 random characters or more, the same for every member, or the path of a file with "
-            "them in REPLSESSION_SECRET_FILE; make one with: replsession secret --file secret.txt",
+            "32 random characters or more, the same for every member; make them with: "
+            'python -c "import secrets; print(secrets.token_urlsafe(32))", or in a file with: '
+            "replsession secret --file secret.txt, and name that in REPLSESSION_SECRET_FILE",
         )
     return Place(
         secret,

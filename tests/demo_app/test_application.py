@@ -274,7 +274,7 @@ def test_other_errors_are_json_too(client: Any, method: str, path: str, status: 
 def test_a_missing_secret_is_named_with_a_way_to_make_one(
     framework: str, environment: dict[str, str]
 ) -> None:
-    with pytest.raises(ConfigError, match=r"REPLSESSION_SECRET: .*replsession secret --file"):
+    with pytest.raises(ConfigError, match=r"REPLSESSION_SECRET: .*token_urlsafe"):
         Running(framework, environment)
 
 

@@ -39,7 +39,7 @@ def test_a_server_without_a_secret_says_what_is_missing(processes: Processes) ->
     assert server.wait() > 0
     server.output.wait_for(
         r"^replsession\.errors\.ConfigError: REPLSESSION_SECRET: got None; allowed: 32 random "
-        r"characters or more, the same for every member, or the path of a file with them in "
+        r"characters or more, the same for every member; make them with: python -c "
     )
 
 

@@ -9,6 +9,10 @@ import pytest
 from replsession import messages as m
 from replsession.config import Limits, NodeConfig, Timing
 from replsession.events import (
+    ALREADY_DISAPPEARED,
+    DISAPPEARED,
+    STILL_ALIVE,
+    DialFailed,
     Event,
     Member,
     MemberJoined,
@@ -433,3 +437,85 @@ def test_a_member_that_is_heard_comes_before_those_that_are_only_told_of() -> No
     part.heartbeat_received(m.Heartbeat(FOURTH.id, FOURTH.address), 18.0)
     assert FOURTH.id in part.candidates
     assert len(part.candidates) == 3
+
+
+def verified(part: Membership) -> list[Event]:
+    """Take out what is told of the verification of members, and that they are gone."""
+    events, part.events = part.events, []
+    kinds = (MemberSuspected, MemberVerified, MemberLeft)
+    return [event for event in events if isinstance(event, kinds)]
+
+
+def shape(events: list[Event]) -> list[tuple[str, str]]:
+    """Return kind and words of events about one member."""
+    return [
+        (type(event).__name__, getattr(event, "reason", "") or getattr(event, "verdict", ""))
+        for event in events
+    ]
+
+
+def test_a_suspicion_is_told_and_so_is_its_end() -> None:
+    part = three()
+    part.timer_fired(13.0, 13.0)
+    part.heard(part.links[1], 13.2)
+
+    assert shape(verified(part)) == [
+        ("MemberSuspected", "silent"),
+        ("MemberVerified", STILL_ALIVE),
+    ]
+
+
+def test_the_verdict_comes_before_the_news_that_a_member_is_gone() -> None:
+    part = three()
+    part.timer_fired(13.0, 13.0)
+    part.dial_failed(1, "connection refused", 13.1, refused=True)
+
+    assert shape(verified(part)) == [
+        ("MemberSuspected", "silent"),
+        ("MemberVerified", DISAPPEARED),
+        ("MemberLeft", "connection refused"),
+    ]
+
+
+def test_a_goodbye_during_a_verification_says_that_it_has_disappeared_already() -> None:
+    part = three()
+    part.timer_fired(13.0, 13.0)
+    part.goodbye_received(1, 13.1)
+
+    assert shape(verified(part)) == [
+        ("MemberSuspected", "silent"),
+        ("MemberVerified", ALREADY_DISAPPEARED),
+        ("MemberLeft", "said goodbye"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("heard_ago", "refused", "dials", "told"),
+    [
+        (0.5, False, 1, True),
+        (1.5, False, 1, False),
+        (0.5, True, 4, False),
+        (0.5, True, 5, True),
+    ],
+    ids=["heard", "not heard lately", "perhaps just killed", "heard and refused again and again"],
+)
+def test_a_member_that_is_heard_and_cannot_be_dialled_is_told(
+    heard_ago: float, refused: bool, dials: int, told: bool
+) -> None:
+    part = membership()
+    now = 10.0
+    heartbeat = m.Heartbeat(OTHER.id, OTHER.address)
+    part.heartbeat_received(heartbeat, now)
+    for number in range(dials):
+        (order,) = of_kind(Dial, taken(part))
+        part.heartbeat_received(heartbeat, now)
+        now += heard_ago
+        part.dial_failed(order.dial, "no answer", now, refused=refused)
+        if number < dials - 1:
+            now += 100.0
+            part.heartbeat_received(heartbeat, now)
+
+    events, part.events = part.events, []
+    failed = of_kind(DialFailed, events)
+    assert bool(failed) is told
+    assert failed == [DialFailed(OTHER.address, "no answer")] * len(failed)
