@@ -34,8 +34,9 @@ def diagnosed(facts: Facts) -> tuple[Finding, ...]:
         if facts.asked.group:
             found += about_others(facts)
         found += about_receivers(facts)
-    # Causes first; among themselves they stay in the order of the way.
-    return tuple(sorted(found, key=lambda finding: _ORDER.index(finding.severity)))
+    # Causes first; among themselves they stay in the order of the way. What is said of one member
+    # after another with the same words is said once.
+    return tuple(dict.fromkeys(sorted(found, key=lambda each: _ORDER.index(each.severity))))
 
 
 def _stops(found: list[Finding]) -> bool:
@@ -52,7 +53,7 @@ def about_the_interface(facts: Facts) -> Iterator[Finding]:
                 f"the network interface {name} is down",
                 *remedies.link(name, facts.platform),
             )
-        elif not interface.has_carrier:
+        elif not interface.has_carrier and not _is_virtual(interface):
             yield error(
                 "no-carrier",
                 f"the network interface {name} is up, but has no link: no cable is plugged in, or "
@@ -68,6 +69,11 @@ def about_the_interface(facts: Facts) -> Iterator[Finding]:
                 (f"ip link set {name} multicast on",),
                 (f"ip link set {name} multicast off",),
             )
+
+
+def _is_virtual(interface: Interface) -> bool:
+    """Tell whether it has a link only while a container or a VPN's program is at its other end."""
+    return interface.is_tunnel or interface.name.startswith(CONTAINER_INTERFACES)
 
 
 def _needs_multicast(interface: Interface, facts: Facts) -> bool:
@@ -125,7 +131,7 @@ def _loopback(address: str, facts: Facts) -> Finding:
 def _narrow(address: str, interface: Interface, facts: Facts) -> Iterator[Finding]:
     asked = facts.asked
     mend, undo = _over_another(interface, facts)
-    if interface.name.startswith(CONTAINER_INTERFACES):
+    if _is_virtual(interface) and not interface.is_tunnel:
         yield warning(
             "container-address",
             f"a member here would listen on {address} of {interface.name}, a network of "
@@ -152,13 +158,7 @@ def _narrow(address: str, interface: Interface, facts: Facts) -> Iterator[Findin
 
 def _over_another(interface: Interface, facts: Facts) -> remedies.Remedy:
     """Return how a member gets an address in a network that has other hosts."""
-    others = [
-        each
-        for each in _usable(facts)
-        if each != interface
-        and not each.is_tunnel
-        and not each.name.startswith(CONTAINER_INTERFACES)
-    ]
+    others = [each for each in _usable(facts) if each != interface and not _is_virtual(each)]
     if not others:
         return ('bind="…" (REPLSESSION_BIND): the interface that the other hosts see',), ()
     mend, undo = remedies.route(facts.asked.group, others, facts.platform)
@@ -207,11 +207,13 @@ def about_the_route(facts: Facts) -> Iterator[Finding]:
     if not facts.asked.group or interface is None or interface.is_loopback:
         return
     if facts.towards_group is None and facts.route_refuses is None:
+        mend, undo = remedies.route(facts.asked.group, [interface], facts.platform)
         yield note(
             "no-multicast-route",
             f"there is no route to {facts.asked.group}; members name the interface themselves, "
             "other programs (ping) would not get there",
-            *remedies.route(facts.asked.group, [interface], facts.platform),
+            mend[:1],
+            undo,
         )
 
 

@@ -172,6 +172,16 @@ def group_leads_to_a_container_network(patient: Patient) -> None:
 
 
 @proves("heard-elsewhere")
+def group_leads_to_a_network_of_no_containers(patient: Patient) -> None:
+    run = patient.left.run
+    run("ip", "link", "add", "docker0", "type", "bridge")
+    run("ip", "address", "add", "172.17.0.1/16", "dev", "docker0")
+    run("ip", "link", "set", "docker0", "up")
+    run("ip", "route", "add", "224.0.0.0/4", "dev", "docker0")
+    patient.is_cured_of("heard-elsewhere")
+
+
+@proves("heard-elsewhere")
 def default_route_leads_to_another_network(patient: Patient) -> None:
     with second_network(patient):
         patient.left.run("ip", "route", "add", "default", "dev", "eth1")

@@ -10,7 +10,7 @@ import pytest
 from replsession.cli.doctor.diagnosis import diagnosed
 from replsession.cli.doctor.facts import Failure, Interface, Joined
 from replsession.cli.doctor.findings import Severity
-from tests.cli.doctor.situations import ETH0, GROUP, LO, WELL, asked, eth0, heard, peer
+from tests.cli.doctor.situations import ETH0, GROUP, LO, OTHER, WELL, asked, eth0, heard, peer
 
 ETH1 = Interface("eth1", ("10.1.0.1/24",))
 ALONE: dict[str, Any] = {"heard": (), "peers": (), "joined": None}
@@ -37,6 +37,15 @@ def test_where_all_is_well_nothing_is_found() -> None:
             ["interface-down"],
         ),
         ({"interfaces": eth0(has_carrier=False)}, ["no-carrier"]),
+        # a bridge without containers, and a tunnel without its program, have no cable
+        (
+            {**ALONE, "interfaces": eth0(name="docker0", has_carrier=False)},
+            ["container-address", "nobody-heard"],
+        ),
+        (
+            {**ALONE, "interfaces": eth0(is_tunnel=True, has_carrier=False)},
+            ["tunnel-address", "nobody-heard"],
+        ),
         ({"interfaces": eth0(has_multicast=False)}, ["multicast-off"]),
         ({"interfaces": eth0(has_multicast=False), "heard_itself": 0}, ["multicast-off"]),
         # the address
@@ -179,3 +188,9 @@ def test_without_multicast_only_addresses_and_receivers_are_judged() -> None:
     assert diagnosed(replace(WELL, **without)) == ()
     assert causes({**without, "interfaces": eth0(has_multicast=False)}) == []
     assert causes({**without, "peers": peer(why="seed", answer="refused")}) == ["tcp-refused"]
+
+
+def test_what_is_so_of_two_members_of_a_host_is_said_once() -> None:
+    members = (OTHER, replace(OTHER, receivers=(4001,)))
+    strangers = tuple(replace(one, kind="other key", key_id="01020304") for one in members)
+    assert causes({"heard": strangers, "peers": ()}) == ["other-secret-or-name"]
