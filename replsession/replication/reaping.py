@@ -27,7 +27,7 @@ from math import inf
 from random import Random
 
 from replsession.config import Timing
-from replsession.identity import MEMBER_ID_BYTES, Key, MemberId
+from replsession.identity import MEMBER_ID_BYTES, Key
 from replsession.messages import Access, Accesses, Expiration, Expirations
 from replsession.metrics import Metrics
 from replsession.replication.intake import Intake
@@ -122,10 +122,11 @@ class Reaper:
 
     def expirations_received(self, peer: Peer, message: Expirations, now: float) -> None:
         """The member that served some sessions last says that they are over: judge them here."""
+        if self.intake.tells_messages:
+            for over in message.expirations:
+                self.intake.tell_message("expire", over.key, peer.id)
         fresher = [
-            access
-            for over in message.expirations
-            if (access := self._judge(over, peer.id, now)) is not None
+            access for over in message.expirations if (access := self._judge(over, now)) is not None
         ]
         if fresher:
             self.peers.send(peer.id, Accesses(tuple(fresher)))
@@ -147,10 +148,9 @@ class Reaper:
         # As they are, past what waits: there is no later round of repair for this member.
         self.peers.tell_all(encoded)
 
-    def _judge(self, over: Expiration, sender: MemberId, now: float) -> Access | None:
+    def _judge(self, over: Expiration, now: float) -> Access | None:
         """Return the fresher access that is known here, or None."""
         self.intake.clock.observe(over.access.hlc)
-        self.intake.tell_message("expire", over.key, sender)
         record = self.store.get(over.key)
         if record is None or record.destroyed is not None or record.asleep:
             return None
