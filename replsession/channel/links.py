@@ -24,6 +24,7 @@ HANDSHAKES_MAX = 32
 """Connections in their handshake at a time. A refused handshake costs about 1 ms of processor."""
 HANDSHAKES_OF_SOURCE_MAX = 16
 """The same for one source address; all members of one host have the same."""
+_NO_CERTIFICATE = "PEER_DID_NOT_RETURN_A_CERTIFICATE"
 ACCEPT_PAUSE_S = 0.1
 """Pause after the system refused to accept, for example without file descriptors left."""
 
@@ -171,19 +172,22 @@ class Accepting:
             await admit(connection, address)
         except (OSError, ssl.SSLError) as error:
             self._metrics.links_refused += 1
-            self._repeats.warn(
-                RECEIVER,
-                logging.WARNING,
-                address.host,
-                "Handshake with %s failed: %s",
-                address,
-                error,
-            )
+            self._log_failed(address, error)
             connection.close()
         finally:
             self._pending[address.host] -= 1
             if not self._pending[address.host]:
                 del self._pending[address.host]
+
+    def _log_failed(self, address: Address, error: OSError) -> None:
+        # A doctor, for example: who shows no certificate does not say that he is a member. One with
+        # another secret just closes, when he has seen ours.
+        if getattr(error, "reason", None) == _NO_CERTIFICATE:
+            RECEIVER.debug("Connection from %s is no member's: %s", address, error)
+            return
+        self._repeats.warn(
+            RECEIVER, logging.WARNING, address.host, "Handshake with %s failed: %s", address, error
+        )
 
     async def close(self) -> None:
         """

@@ -17,11 +17,11 @@ The same warning again and again: written once, then counted.
 from __future__ import annotations
 
 import logging
-import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from replsession.channel.native import new_lock
 from replsession.config import LOG_REPEATS_MAX, LOG_REPEATS_S
 from replsession.metrics import Metrics
 
@@ -67,7 +67,7 @@ class Repeats:
         self._kept_max = kept_max
         self._clock = clock
         self._seen: dict[tuple[str, str], _Seen] = {}
-        self._lock = threading.Lock()
+        self._lock = new_lock()
         self._next_at = float("inf")
 
     def warn(

@@ -138,16 +138,25 @@ def test_all_sources_together_get_only_so_many(run: Run) -> None:
     run(work())
 
 
+NO_CERTIFICATE = ssl.SSLError(1, "peer did not return a certificate")
+NO_CERTIFICATE.reason = "PEER_DID_NOT_RETURN_A_CERTIFICATE"
+
+
 @pytest.mark.parametrize(
-    "error",
+    ("error", "level", "line"),
     [
-        ConnectionResetError("reset"),
-        ConnectionAbortedError("SSL handshake is taking longer than 5.0 seconds"),
-        ssl.SSLError(1, "wrong version number"),
+        (NO_CERTIFICATE, logging.DEBUG, "Connection from {} is no member's: {}"),
+        (ConnectionResetError("reset"), logging.WARNING, "Handshake with {} failed: {}"),
+        (
+            ConnectionAbortedError("SSL handshake is taking longer than 5.0 seconds"),
+            logging.WARNING,
+            "Handshake with {} failed: {}",
+        ),
+        (ssl.SSLError(1, "wrong version"), logging.WARNING, "Handshake with {} failed: {}"),
     ],
 )
 def test_a_handshake_that_fails_is_counted_and_told(
-    run: Run, caplog: pytest.LogCaptureFixture, error: Exception
+    run: Run, caplog: pytest.LogCaptureFixture, error: Exception, level: int, line: str
 ) -> None:
     caplog.set_level(logging.DEBUG, "replsession")
 
@@ -159,7 +168,8 @@ def test_a_handshake_that_fails_is_counted_and_told(
         assert await is_closed(visitor)
         source = Address(*visitor.getsockname())
         assert door.metrics.links_refused == 1
-        assert f"Handshake with {source} failed: {error}" in caplog.messages
+        assert line.format(source, error) in caplog.messages
+        assert {record.levelno for record in caplog.records} == {level}
         for _ in range(HANDSHAKES_OF_SOURCE_MAX + 1):
             again = await knock(door.address)
             assert await is_closed(again)
