@@ -47,6 +47,11 @@ class Unsafe(OSError):
     """A directory that must not be used; its text says why, and what is expected."""
 
 
+def user() -> int:
+    """Return this process's user; 0 on systems without numbers for them."""
+    return os.geteuid() if hasattr(os, "geteuid") else 0
+
+
 def place(control: str) -> Path:
     """Return the directory of a member's control socket: the one asked for, or this user's own."""
     if control != AUTO:
@@ -54,7 +59,7 @@ def place(control: str) -> Path:
     runtime = os.environ.get("XDG_RUNTIME_DIR", "")
     if os.path.isabs(runtime) and _is_own(Path(runtime)):
         return Path(runtime, "replsession")
-    return _TEMPORARY / f"replsession-{os.geteuid()}"
+    return _TEMPORARY / f"replsession-{user()}"
 
 
 def places() -> list[Path]:
@@ -63,7 +68,7 @@ def places() -> list[Path]:
 
     A service has often no ``$XDG_RUNTIME_DIR`` where its user's shell has one, so all are named.
     """
-    uid = os.geteuid()
+    uid = user()
     runtime = os.environ.get("XDG_RUNTIME_DIR", "")
     found = [Path(runtime, "replsession")] if os.path.isabs(runtime) else []
     found += [_OF_USERS / str(uid) / "replsession", _TEMPORARY / f"replsession-{uid}"]
@@ -85,7 +90,7 @@ def made(directory: Path) -> Path:
         directory.mkdir(DIRECTORY_MODE)
     except FileExistsError:
         pass
-    check(directory, os.geteuid())
+    check(directory, user())
     return directory
 
 
@@ -119,7 +124,7 @@ def owner_of(directory: Path) -> int:
         return int(name)
     if directory.parent.parent == _OF_USERS and directory.parent.name.isdecimal():
         return int(directory.parent.name)
-    return os.geteuid()
+    return user()
 
 
 def socket_path(directory: Path, cluster: str, member: str, pid: int, start: bytes) -> Path:
@@ -188,4 +193,4 @@ def _is_own(directory: Path) -> bool:
         found = directory.lstat()
     except OSError:
         return False
-    return stat.S_ISDIR(found.st_mode) and found.st_uid == os.geteuid()
+    return stat.S_ISDIR(found.st_mode) and found.st_uid == user()

@@ -16,7 +16,7 @@ from typing import Any, Final, TypeVar
 
 import click
 
-from replsession.channel.run_directory import places, sockets
+from replsession.channel.run_directory import places, sockets, user
 from replsession.cli.asking import Gone, Member, NoAnswer, OverSocket, OverUrl
 from replsession.cli.figures import plain
 from replsession.errors import ConfigError
@@ -122,7 +122,7 @@ class Targets:
         if self._path is not None:
             return f"no member listens at {self._path}"
         of = "" if self._name is None else f" of the cluster {self._name!r}"
-        who = "any user" if os.geteuid() == 0 else "this user"
+        who = "any user" if user() == 0 else "this user"
         return (
             f"no member{of} runs here as {who}; run it as the user of the web server (sudo -u), "
             "look at the member's log for 'control socket', or ask over --url"
@@ -131,8 +131,11 @@ class Targets:
     def _paths(self) -> Iterable[Path]:
         if self._path is None:
             return [path for directory in places() for path in sockets(directory)]
-        if self._path.is_dir():
-            return sorted(path for path in self._path.iterdir() if path.is_socket())
+        try:
+            if self._path.is_dir():
+                return sorted(path for path in self._path.iterdir() if path.is_socket())
+        except OSError as problem:
+            raise CannotLook(f"--socket {self._path}: {problem.strerror}") from None
         return [self._path]
 
     def _take(self, look: Look, member: Member, answer: dict[str, Any] | NoAnswer) -> None:

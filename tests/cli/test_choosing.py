@@ -76,6 +76,17 @@ def test_nobody_is_told_with_what_to_do(tmp_path: Path, monkeypatch: pytest.Monk
     assert CannotLook("x").exit_code == 2
 
 
+def test_a_directory_that_is_closed_to_this_user_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def closed(path: Path) -> bool:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "is_dir", closed)
+    with pytest.raises(CannotLook, match=f"--socket {tmp_path}: Permission denied"):
+        targets(tmp_path).look()
+
+
 def test_of_several_clusters_one_must_be_chosen() -> None:
     chosen = targets()
     told = [

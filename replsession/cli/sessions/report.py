@@ -28,7 +28,7 @@ def table_of(sessions: Iterable[Session], wall_s: float) -> Table:
     """
     table = Table(box=SIMPLE, collapse_padding=True, pad_edge=False)
     for column in ("id", "application", "principal"):
-        table.add_column(column)
+        table.add_column(column, overflow="fold")
     for column in ("age", "idle", "ends in", "size"):
         table.add_column(column, justify="right", no_wrap=True)
     table.add_column("attributes")

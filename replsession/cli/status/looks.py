@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
 from replsession.cli.choosing import Look
 
-RATES: Final[Mapping[str, str]] = {
-    "opens": "opens",
-    "commits": "commits",
-    "deltas_sent": "deltas_sent",
-    "deltas_received": "deltas_received",
-    "bytes_sent": "bytes_sent",
-    "sessions_expired": "sessions_expired",
-}
-"""What is told per second: name in the report, and the counter behind it."""
+RATES: Final = (
+    "opens",
+    "commits",
+    "deltas_sent",
+    "deltas_received",
+    "bytes_sent",
+    "sessions_expired",
+)
+"""Counters that are told per second."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,8 +80,8 @@ def seen(look: Look, before: Seen | None, now: float | None = None) -> Seen:
         base = {} if last is None else last.status["metrics"]
         over_s = since if last is not None else status["member"]["age_s"]
         rates = {
-            name: (status["metrics"][counter] - base.get(counter, 0)) / max(over_s, 0.001)
-            for name, counter in RATES.items()
+            name: (status["metrics"][name] - base.get(name, 0)) / max(over_s, 0.001)
+            for name in RATES
         }
         # A member that two paths lead to is one.
         told.setdefault(status["member"]["id"], Told(member.where, status, rates, over_s))

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from rich.box import SIMPLE
-from rich.console import Group, RenderableType
+from rich.console import Group, JustifyMethod, RenderableType
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
@@ -83,9 +83,10 @@ def _heading(name: str, told: list[Told]) -> str:
 def _table(*columns: str, right: tuple[str, ...] = ()) -> Table:
     table = Table(box=SIMPLE)
     for column in columns:
-        table.add_column(
-            column, justify="right" if column in right else "left", no_wrap=column in right
-        )
+        # Folded, not cut: names of members often differ at their ends only.
+        is_figure = column in right
+        justify: JustifyMethod = "right" if is_figure else "left"
+        table.add_column(column, justify=justify, no_wrap=is_figure, overflow="fold")
     return table
 
 

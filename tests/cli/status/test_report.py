@@ -149,6 +149,13 @@ def test_names_of_others_cannot_play_with_the_terminal() -> None:
     assert "�[2Jevil[bold red]x�" in text
 
 
+def test_long_names_are_shown_to_their_ends() -> None:
+    names = [f"ip-10-0-0-12.eu-west-1.compute.internal-400{n}" for n in range(2)]
+    text = shown(look(status(names[0], other(names[1]))))
+    assert max(map(len, text.splitlines())) <= 80 and "…" not in text
+    assert "4000" in text and "4001" in text
+
+
 def test_json_is_one_line_with_all_of_it() -> None:
     given = look(status("left", other(ready=False)))
     line = as_json(seen(given, None, 1.0))
