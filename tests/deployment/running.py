@@ -26,10 +26,12 @@ import pytest
 from tests.cluster import bridge
 from tests.cluster.bridge import Network, network
 from tests.cluster.loaded import LoadedCluster
-from tests.cluster.namespaces import Namespace
+from tests.cluster.namespaces import PREFIX, Namespace
 from tests.cluster.processes import ROOT, Process, Processes, wait_until
 
 DEPLOY = ROOT / "deploy"
+NAMES = Path("/etc/netns")
+"""Where ``ip netns exec`` looks for files that a namespace has instead of those in ``/etc``."""
 DRAIN_S = 3
 """As the comments of the files say."""
 APACHE_MODULES = (
@@ -113,16 +115,14 @@ KINDS = (NGINX, NGINX_STICKY, HAPROXY, HAPROXY_STICKY, APACHE, APACHE_STICKY)
 
 def need(*programs: str) -> None:
     """Skip the test where something is not there that it needs; fail instead where CI is set."""
-    reasons = [f"no {program} on this machine" for program in programs if not _has(program)]
+    reasons = [
+        f"no {program} on this machine" for program in programs if shutil.which(program) is None
+    ]
     if (why := bridge.why_not()) is not None:
         reasons.append(why)
     if reasons:
         refuse = pytest.fail if os.environ.get("CI") else pytest.skip
         refuse("; ".join(reasons))
-
-
-def _has(program: str) -> bool:
-    return shutil.which(program, path=f"{os.environ.get('PATH', '')}:/usr/sbin") is not None
 
 
 class Balancer:
@@ -181,7 +181,8 @@ def _copy(file: Path, folder: Path) -> Path:
 @contextmanager
 def names(host: Namespace, addresses: Mapping[str, str]) -> Iterator[None]:
     """Let the programs that start in a namespace know names, as a resolver would."""
-    folder = Path("/etc/netns") / host.name
+    folder = NAMES / host.name
+    _remove_leftovers()
     folder.mkdir(parents=True)
     lines = ["127.0.0.1 localhost", *(f"{addresses[name]} {name}" for name in addresses)]
     (folder / "hosts").write_text("\n".join(lines) + "\n")
@@ -189,8 +190,13 @@ def names(host: Namespace, addresses: Mapping[str, str]) -> Iterator[None]:
         yield
     finally:
         shutil.rmtree(folder)
-        if not any(folder.parent.iterdir()):
-            folder.parent.rmdir()
+
+
+def _remove_leftovers() -> None:
+    """Take away what test runs that were killed have left: names for hosts that are gone."""
+    for folder in NAMES.glob(f"{PREFIX}*"):
+        if not (Path("/run/netns") / folder.name).exists():
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 @contextmanager

@@ -21,7 +21,7 @@ from tests.cluster.bridge import network
 from tests.cluster.namespaces import ASK, Answer, CommandFailed, Namespace, run
 from tests.cluster.processes import ROOT, Processes, Server, wait_until
 from tests.demo_app.test_dockerfile import words
-from tests.deployment.running import NGINX, balancer, names, need
+from tests.deployment.running import NAMES, NGINX, balancer, names, need
 from tests.deployment.test_compose import FILE, MEMBERS
 from tests.deployment.yaml_files import COMPOSE
 
@@ -157,4 +157,4 @@ def test_names_are_only_known_while_they_are_needed() -> None:
     with network(1) as net, names(net.client, {"member-1": "10.77.0.1"}):
         found = net.client.run("getent", "hosts", "member-1")
         assert found.split() == ["10.77.0.1", "member-1"]
-    assert not (Path("/etc/netns") / net.client.name).exists()
+    assert not (NAMES / net.client.name).exists()
