@@ -178,8 +178,7 @@ class Outbox:
         self._next_batch += 1
         encoded = [item.encoded for item in self._items[:taken]]
         if self._wholes:
-            for item in self._items[:taken]:
-                self._wholes.pop(item.key, None)
+            self._forget_wholes(taken)
         del self._items[:taken]
         self._index.clear()
         self._bytes -= size
@@ -200,6 +199,13 @@ class Outbox:
         for batch in self.in_flight.values():
             return now - batch.sent_at >= timing.acknowledge_timeout_s
         return False
+
+    def _forget_wholes(self, taken: int) -> None:
+        # Pieces of one record lie side by side: only the last that leaves can have more behind it.
+        left = self._items[taken] if taken < len(self._items) else None
+        for item in self._items[:taken]:
+            if left is None or left.is_stream or item.key != left.key:
+                self._wholes.pop(item.key, None)
 
     def _join(self, at: int, item: Item) -> bool:
         held = self._items[at]

@@ -210,6 +210,19 @@ def test_a_whole_record_that_waits_is_known_by_its_content_until_it_leaves() -> 
     assert not box.holds_whole(key, 77)
 
 
+def test_a_whole_record_waits_until_its_last_piece_leaves() -> None:
+    box = outbox(chunk_bytes=1)
+    key, other = some_key(1), some_key(2)
+    box.put_whole([Item(key, b"piece", is_stream=False)] * 3, content=77)
+    box.put_whole([Item(other, b"piece", is_stream=False)], content=78)
+    waits = []
+    for _ in range(4):
+        box.next_batch(0.0)
+        waits.append((box.holds_whole(key, 77), box.holds_whole(other, 78)))
+
+    assert waits == [(True, True), (True, True), (False, True), (False, False)]
+
+
 def test_an_acknowledgement_names_one_batch_and_nothing_else() -> None:
     box = outbox(chunk_bytes=1)
     numbers = []

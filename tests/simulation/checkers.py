@@ -334,9 +334,21 @@ def leak(copies: Sequence[Copy]) -> None:
 
 
 def is_drained(copies: Sequence[Copy]) -> bool:
-    """Tell whether nothing waits for anybody, and all is acknowledged."""
+    """
+    Tell whether there is nothing left to send: all is acknowledged, and nobody lacks anything.
+
+    Also of partial records, which are no part of what all must agree on, but of repair.
+    """
     outboxes = [peer.outbox for copy in copies for peer in copy.node.peers]
-    return not any(len(outbox) or outbox.in_flight for outbox in outboxes)
+    awake = [
+        {key: record.digest() for key, record in copy.records.items() if not record.asleep}
+        for copy in copies
+    ]
+    return (
+        not any(len(outbox) or outbox.in_flight for outbox in outboxes)
+        and not any(copy.node.intake.wanted for copy in copies)
+        and all(other == awake[0] for other in awake)
+    )
 
 
 @dataclass(frozen=True, slots=True)
