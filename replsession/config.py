@@ -62,6 +62,10 @@ CONTROL_CLOCKS_APART_S = 600.0
 CENSUS_SHARE = 0.05
 """Largest part of the time that is spent on counting sessions, however often they are asked for."""
 
+UNCOUNTED_MAX = 500
+"""Records that changed and wait for their digest, after a turn. A digest takes some 10 us, so these
+and what one message brings are made within milliseconds when a round of repair begins."""
+
 PIECES_OPEN_MIN = 5
 """Ways in which records in pieces come over one link at the same time."""
 

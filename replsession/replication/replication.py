@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from random import Random
 
 from replsession.concern import Asked
-from replsession.config import NodeConfig
+from replsession.config import UNCOUNTED_MAX, NodeConfig
 from replsession.events import Event, Member
 from replsession.identity import Key, MemberId
 from replsession.metrics import Metrics
@@ -165,6 +165,7 @@ class Replication:
         if not self.waits.is_idle:
             self.waits.advance(reachable(), now)
         self.peers.flush(now)
+        self.store.count(now, UNCOUNTED_MAX)
         self.transfers.finish_served(now)
 
     def next_at(self, *, alone: bool) -> float:

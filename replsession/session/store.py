@@ -19,7 +19,7 @@ Rules of this file:
 from __future__ import annotations
 
 from collections.abc import Container, Iterator
-from itertools import chain
+from itertools import chain, islice
 from typing import NamedTuple
 
 from replsession.config import Limits, Timing
@@ -128,9 +128,25 @@ class Store:
         """Tell whether a session unknown here may be one that ended and was dropped."""
         return born.hlc <= self.forgotten.get(born.member, -1)
 
+    def count(self, now: float, most: int) -> None:
+        """
+        Make the digests of records that changed longest ago, while more than *most* wait for it.
+
+        At the next round of repair all that wait are counted at once, and a state transfer that
+        brought 100 000 sessions would stop the member for seconds.
+        """
+        surplus = len(self._uncounted) - most
+        if surplus > 0:
+            self._count(list(islice(self._uncounted, surplus)), now)
+
     def digests(self, now: float) -> list[int]:
         """Return the digest of each bucket; unequal ones hold something to exchange."""
-        for key in self._uncounted:
+        self._count(list(self._uncounted), now)
+        return list(self._digests)
+
+    def _count(self, keys: list[Key], now: float) -> None:
+        for key in keys:
+            del self._uncounted[key]
             record = self._record(key)
             bucket = key.locator[0]
             self._digests[bucket] ^= record.counted
@@ -138,8 +154,6 @@ class Store:
             self._digests[bucket] ^= record.counted
             if key not in self._warm:
                 self._buckets[bucket][key] = pack(record, look_at(record, self._timing))
-        self._uncounted.clear()
-        return list(self._digests)
 
     def counted(
         self, bucket: int, now: float, leaves: Container[int] | None = None

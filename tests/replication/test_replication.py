@@ -7,8 +7,9 @@ from random import Random
 import pytest
 
 from replsession.concern import Asked
-from replsession.config import NodeConfig, Timing
+from replsession.config import UNCOUNTED_MAX, NodeConfig, Timing
 from replsession.events import Event, Member, SessionExpired, StateRequested
+from replsession.identity import LOCATOR_BYTES, Key
 from replsession.messages import Deltas, Message, StateRequest
 from replsession.metrics import Metrics
 from replsession.replication.replication import Replication
@@ -107,6 +108,17 @@ def test_who_waits_is_handed_out_by_the_flush() -> None:
 
     assert room.waits.taken() == [ticket]
     assert not ticket.is_met
+
+
+def test_after_a_turn_few_digests_are_still_to_be_made() -> None:
+    room, _ = rooms()
+    for number in range(UNCOUNTED_MAX + 20):
+        key = Key("/", number.to_bytes(LOCATOR_BYTES, "little"))
+        assert room.requests.commit(Change(key, WRITES, birth=True), NOW)
+    room.flush(list, NOW)
+    counted = [record for record in room.store.records() if record.counted]
+
+    assert len(counted) == 20
 
 
 def test_who_says_goodbye_is_neither_waited_for_nor_known_as_one_with_news() -> None:

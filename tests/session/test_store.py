@@ -179,6 +179,25 @@ def test_digests_are_true_whatever_happened(rng: Random, steps: int, warm: int) 
         assert (record.attributes["x"].hlc if hlc else record.attributes) == (hlc or {})
 
 
+def test_digests_are_made_in_the_order_of_changes_and_so_many_wait() -> None:
+    records = [alive(key(number)) for number in range(10)]
+    store = store_of(*records, warm=4)
+    store.count(0.0, 10)
+    assert not any(record.counted for record in store.records())
+
+    store.count(0.0, 3)
+    counted = [record.key for record in store.records() if record.counted]
+    assert counted == [key(number) for number in range(7)]
+    changed = store.get(key(0))
+    assert changed is not None
+    changed.attributes["x"] = Write(6, A, REGISTER, b"\x02")
+    store.changed(key(0))
+    store.count(0.0, 1)
+    assert store.digests(0.0) == from_scratch(store, 0.0)
+    store.count(0.0, 0)
+    assert store.digests(0.0) == from_scratch(store, 0.0)
+
+
 def test_equal_stores_have_equal_digests_and_a_difference_shows_in_its_bucket() -> None:
     one = store_of(alive(key(1, 3)), alive(key(2, 7)))
     other = store_of(alive(key(2, 7)), alive(key(1, 3)))
