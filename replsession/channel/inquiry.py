@@ -21,17 +21,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from replsession.channel import administration
 from replsession.channel.search import find_steps, page_steps
-from replsession.channel.status import status_steps
+from replsession.channel.status import Asked, status_steps
 from replsession.config import CONTROL_PAGE_SESSIONS
 from replsession.errors import ReplsessionError
 from replsession.session.principals import check_principal
-
-if TYPE_CHECKING:
-    from replsession.channel.channel import Channel
 
 Answer = dict[str, Any]
 Steps = Generator[None, None, Answer]
@@ -49,7 +46,7 @@ class Inquiries:
         channel: Of the member that answers.
     """
 
-    def __init__(self, channel: Channel) -> None:
+    def __init__(self, channel: Asked) -> None:
         self._channel = channel
 
     def steps(self, request: object) -> Steps:

@@ -11,17 +11,13 @@ import time
 from collections.abc import Generator
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from replsession.channel.member import LocalMember
-from replsession.config import CENSUS_SHARE
+from replsession.config import CENSUS_SHARE, ClusterSettings
 from replsession.session.census import Count, count, packed
 from replsession.session.store import BUCKETS
 from replsession.status import Around, ClusterStatus, status_of
-
-if TYPE_CHECKING:
-    from replsession.channel.channel import Channel
-
 
 RECORDS_AT_ONCE = 500
 """Records counted in one step, about a millisecond."""
@@ -56,7 +52,27 @@ class Census:
         self._again_at = self.counted_at + spent_s / CENSUS_SHARE
 
 
-def status_steps(channel: Channel) -> Generator[None, None, ClusterStatus]:
+class Asked(Protocol):
+    """Who is asked: the channel, as far as it must be known here."""
+
+    settings: ClusterSettings | None
+    census: Census
+    contexts: dict[str, None]
+
+    @property
+    def member(self) -> LocalMember:
+        """This process's member."""
+
+    @property
+    def state(self) -> str:
+        """Its state in words."""
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether it runs and has its state."""
+
+
+def status_steps(channel: Asked) -> Generator[None, None, ClusterStatus]:
     """Make the status of a channel's member, in steps; it is the value at their end."""
     member, census = channel.member, channel.census
     yield from census.steps(member)
