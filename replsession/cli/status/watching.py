@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import Final
 
 from rich.console import Console, RenderableType
@@ -62,10 +63,14 @@ def watch(
                 for last in looks(look, interval_s, pause):
                     # A member that starts again is found by the next look.
                     live.update(_shown(last, shows_metrics, nobody), refresh=True)
-    except (KeyboardInterrupt, BrokenPipeError):
-        # Both are how a watch ends: by Ctrl-C, or because the program that read it has ended.
-        return 0 if last is None else last.exit_code
-    raise AssertionError("looks have no end")
+    # Both are how a watch ends: by Ctrl-C, or because the program that read it has ended.
+    except KeyboardInterrupt:
+        pass
+    except BrokenPipeError:
+        # What could not be written is tried again when it is closed: here, or at Python's end.
+        with suppress(BrokenPipeError):
+            console.file.close()
+    return 0 if last is None else last.exit_code
 
 
 def _print(
