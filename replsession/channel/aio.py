@@ -31,6 +31,7 @@ from replsession.channel.place import Place
 from replsession.channel.resolver import Resolver
 from replsession.channel.tls import LinkSecurity
 from replsession.config import ClusterSettings
+from replsession.events import MemberJoined
 from replsession.identity import Address
 from replsession.membership.membership import Close, Dial
 from replsession.ready import Ready
@@ -291,6 +292,8 @@ class Network:
         node = self.member.node
         for event in ready.events:
             log.log_event(event, self._contexts, node.timing, self.member.repeats)
+            if isinstance(event, MemberJoined):
+                log.log_namesakes(event.member, (node.me, *node.membership.view))
             self._dispatcher.put(event, node.metrics, self.member.repeats)
         if not self._is_delivering:
             self._is_delivering = True

@@ -221,6 +221,19 @@ def log_tls_refused(address: Address, reason: str, repeats: Repeats) -> None:
     )
 
 
+def log_namesakes(member: e.Member, all_: Iterable[e.Member]) -> None:
+    """Warn if a member that has joined has another one's name: hosts with equal host names."""
+    for other in all_:
+        if other.name == member.name and other.id != member.id:
+            MEMBERSHIP.warning(
+                "Members at %s and %s have the same name, %s: a write concern counts them as one. "
+                "Set member_name",
+                other.address,
+                member.address,
+                one_line(member.name),
+            )
+
+
 def is_wanted() -> bool:
     """Tell whether anybody wants to read of every message about a session."""
     return MESSAGES.isEnabledFor(logging.DEBUG)

@@ -8,7 +8,13 @@ import time
 import pytest
 
 from replsession import events as e
-from replsession.channel.log import log_commit, log_event, log_start, log_tls_refused
+from replsession.channel.log import (
+    log_commit,
+    log_event,
+    log_namesakes,
+    log_start,
+    log_tls_refused,
+)
 from replsession.channel.repeats import Repeats
 from replsession.config import ClusterSettings, Timing
 from replsession.identity import Address, Key, hash_of_secret, public_id
@@ -328,6 +334,20 @@ def test_whoever_listens_there_with_another_secret_is_named(
     assert caplog.messages == [
         "Failed to authenticate the member at 10.0.0.2:4000: TLS refused: bad certificate. "
         "Has it another secret, or cluster name?"
+    ]
+
+
+def test_two_members_of_one_name_are_told(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "replsession")
+    me = e.Member(bytes(8), "left-4000", 1, Address("10.0.0.1", 4000))
+    namesake = e.Member(b"namesake", MEMBER.name, 1, Address("10.0.0.3", 4000))
+    log_namesakes(MEMBER, (me, MEMBER))
+    assert caplog.messages == []
+
+    log_namesakes(MEMBER, (me, MEMBER, namesake))
+    assert caplog.messages == [
+        "Members at 10.0.0.3:4000 and 127.0.0.1:4001 have the same name, right-4001: a write "
+        "concern counts them as one. Set member_name"
     ]
 
 
