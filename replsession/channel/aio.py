@@ -111,7 +111,7 @@ class Network:
                     node.metrics,
                     self.member.repeats,
                 )
-                self._heartbeats.join()
+                self._heartbeats.join(is_needed=not settings.seeds)
         except BaseException:
             receiver.close()
             raise

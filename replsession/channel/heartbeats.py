@@ -65,23 +65,29 @@ class Heartbeats:
         self._sockets = open_sockets(*self._group, self._interface_address)
         self._loop.add_reader(self._sockets[0].fileno(), self._readable)
 
-    def join(self) -> None:
+    def join(self, *, is_needed: bool) -> None:
         """
         Join the group for the first time; see :meth:`open`.
 
+        Args:
+            is_needed: Whether there is no other way to find members; else it is tried again with
+                each heartbeat.
+
         Raises:
-            OSError: the interface is not there, or the system refuses.
+            OSError: the interface is not there, or the system refuses, and it is needed.
         """
         try:
             self.open()
-        except OSError:
+        except OSError as error:
             self._repeats.warn(
                 MEMBERSHIP,
                 logging.ERROR,
                 "join",
                 "Unable to join multicast group, make sure your system has multicasting enabled.",
             )
-            raise
+            if is_needed:
+                raise
+            self._complain(error)
 
     def move(self, interface_address: str) -> None:
         """Use another address of this host; the next heartbeat makes the sockets for it."""

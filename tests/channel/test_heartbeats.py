@@ -228,7 +228,7 @@ def test_a_group_that_cannot_be_joined_is_an_error_and_a_hint(
         side = Side(some_group())
         for _ in range(3):
             with pytest.raises(OSError, match="no such interface"):
-                side.heartbeats.join()
+                side.heartbeats.join(is_needed=True)
 
     run(work())
 
@@ -238,6 +238,38 @@ def test_a_group_that_cannot_be_joined_is_an_error_and_a_hint(
             logging.ERROR,
             "Unable to join multicast group, make sure your system has multicasting enabled.",
         )
+    ]
+
+
+def test_where_there_are_seeds_the_group_may_be_joined_later(
+    run: Run, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "replsession")
+    really, refusals = open_sockets, [OSError(errno.ENODEV, "no such interface")] * 2
+
+    def opened(*where: Any) -> tuple[socket.socket, socket.socket]:
+        if refusals:
+            raise refusals.pop()
+        return really(*where)
+
+    async def work() -> None:
+        monkeypatch.setattr(heartbeats_module, "open_sockets", opened)
+        side = Side(some_group())
+        side.heartbeats.join(is_needed=False)
+        side.heartbeats.send(b"hello")
+        assert side.heard == []
+        side.heartbeats.send(b"hello")
+        await until(lambda: side.heard)
+        side.heartbeats.close()
+
+    run(work())
+
+    why = "[Errno 19] no such interface"
+    assert caplog.messages == [
+        "Unable to join multicast group, make sure your system has multicasting enabled.",
+        f"Multicasting is not functional: {why}. Trying again.",
+        f"Recovery attempt number 1 failed ({why}). Trying again with the next heartbeat.",
+        "Membership recovery was successful.",
     ]
 
 
