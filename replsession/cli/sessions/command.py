@@ -14,6 +14,7 @@ from rich.console import Console
 from replsession.cli.asking import Member
 from replsession.cli.choosing import Targets, target_options
 from replsession.cli.figures import number, plain
+from replsession.cli.sessions.hyphens import WithIds
 from replsession.cli.sessions.pages import Session, asked, every, the_one
 from replsession.cli.sessions.report import parts_of, table_of
 from replsession.identity import short
@@ -21,7 +22,7 @@ from replsession.identity import short
 ROWS: Final = 100
 """Sessions that are listed unless more are asked for."""
 _IDS: Final = {"ignore_unknown_options": True}
-"""An id may begin with a hyphen."""
+"""An id may begin with two hyphens, too."""
 
 
 @click.group()
@@ -85,7 +86,7 @@ def list_(
         console.print(f"{number(len(rows))} are listed, and there are more: --limit 0", style="dim")
 
 
-@sessions.command(context_settings=_IDS)
+@sessions.command(cls=WithIds, context_settings=_IDS)
 @target_options
 @click.argument("id_", metavar="ID")
 @click.option("--context", help="Of this application.")
@@ -118,7 +119,7 @@ def show(
         console.print(part)
 
 
-@sessions.command(context_settings=_IDS)
+@sessions.command(cls=WithIds, context_settings=_IDS)
 @target_options
 @click.argument("ids", metavar="[ID]...", nargs=-1)
 @click.option("--principal", help="All sessions of this principal.")
