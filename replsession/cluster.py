@@ -98,12 +98,9 @@ class Cluster:
         Return a cluster of members on this network.
 
         Args:
-            name: Name of the cluster, 1 to 64 printable characters; members of another name are
-                strangers.
-            secret: At least 32 characters that nobody can guess, the same on all members. None
-                takes the middleware's ``secret_key``.
-            domain: A part of the cluster that keeps to itself: members of other domains are
-                strangers, as those of other names are, and the name is ``name/domain``.
+            name: Name of the cluster, 1 to 64 printable characters; others are strangers.
+            secret: 32 characters or more, the same on all members; None: the ``secret_key``.
+            domain: A part that keeps to itself, as a cluster of the name ``name/domain`` would.
             bind: Address or interface for the receiver; ``"auto"``: the source address that the
                 kernel picks for the multicast group, never a loopback address.
             port: First TCP port tried, 1 to 65535.
@@ -111,11 +108,9 @@ class Cluster:
             member_name: Name of this member; None: host name and port.
             multicast: IPv4 group and port of the heartbeats; None: no multicast.
             seeds: Where other members may be found as well, or instead: IPv4 addresses and DNS
-                names, such as ``"10.0.0.5"``, ``"10.0.0.6:4001"``, ``"members.internal:4000"``;
-                without a port, 4000. One that can be reached is enough: members tell each other of
-                the rest. With neither multicast nor seeds a member waits for others to find it.
-            control: Where the socket for ``replsession status`` lies: ``"auto"``, in this user's
-                run directory; the path of a directory; None: there is none.
+                names, such as ``"10.0.0.5"`` (port 4000) or ``"members.internal:4001"``. One that
+                can be reached is enough. With neither these nor multicast it waits to be found.
+            control: Directory of the status socket; ``"auto"``: the user's own; None: no socket.
             heartbeat_interval_s: Seconds between two heartbeats.
             drop_after_s: Seconds of silence after which a member has disappeared.
             timing: Any other field of ``Timing``, in seconds.

@@ -74,8 +74,7 @@ class Stream:
         """Merge the times of accesses on another member."""
         for access in message.accesses:
             self.intake.take_access(access, now)
-            if self.intake.tells_messages:
-                self.intake.tell_message("access", access.key, peer.id)
+            self.intake.tell_message("access", access.key, peer.id)
         self.relay.accesses(peer.id, message.accesses)
 
     def record_requested(self, peer: Peer, message: RecordRequest, now: float) -> None:
